@@ -1,0 +1,69 @@
+//! What can be asked, and how.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use spin_sdk::http::body::IncomingBodyExt;
+use spin_sdk::http::{Method, Request};
+
+use crate::Reply;
+use crate::defaults::Defaults;
+use crate::pipeline;
+use crate::problem::Problem;
+use crate::request::{AnswerRequest, RerankRequest, RetrieveRequest};
+
+/// One request to one reply.
+pub async fn dispatch(request: Request) -> Result<Reply, Problem> {
+    let path = request.uri().path().to_owned();
+    match path.as_str() {
+        "/answer" => {
+            wants(&request, Method::GET, "GET")?;
+            let asked = AnswerRequest::from_query_string(request.uri().query().unwrap_or(""))?;
+            let mut reply = pipeline::answer(asked.checked()?, Defaults::read().await?)?;
+            reply.supporting_docs = reply.passages.take();
+            json(&reply)
+        }
+        "/v1/answer" => {
+            let asked: AnswerRequest = body(request).await?;
+            json(&pipeline::answer(asked.checked()?, Defaults::read().await?)?)
+        }
+        "/v1/retrieve" => {
+            let asked: RetrieveRequest = body(request).await?;
+            json(&pipeline::retrieve(asked.checked()?, Defaults::read().await?)?)
+        }
+        "/v1/rerank" => {
+            let asked: RerankRequest = body(request).await?;
+            json(&pipeline::rerank(asked.checked()?)?)
+        }
+        "/health" => {
+            wants(&request, Method::GET, "GET")?;
+            json(&pipeline::health()?)
+        }
+        other => Err(Problem::NotFound(format!(
+            "nothing is at {other}; there are GET /answer?q=, POST /v1/answer, POST /v1/retrieve, \
+             POST /v1/rerank and GET /health"
+        ))),
+    }
+}
+
+fn wants(request: &Request, method: Method, allow: &'static str) -> Result<(), Problem> {
+    if request.method() == method { Ok(()) } else { Err(Problem::Method { allow }) }
+}
+
+/// The JSON body of a POST.
+async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    wants(&request, Method::POST, "POST")?;
+    let bytes = request
+        .into_body()
+        .bytes()
+        .await
+        .map_err(|e| Problem::Invalid(format!("the body could not be read: {e}")))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|e| Problem::UnsupportedMedia(format!("the body is not UTF-8: {e}")))?;
+    serde_json::from_str(text).map_err(|e| Problem::Invalid(format!("the body's JSON: {e}")))
+}
+
+fn json(reply: &impl Serialize) -> Result<Reply, Problem> {
+    let body = serde_json::to_vec(reply)
+        .map_err(|e| Problem::Invalid(format!("the answer cannot be written as JSON: {e}")))?;
+    Ok(Reply { status: 200, headers: vec![], body })
+}

@@ -1,0 +1,148 @@
+//! The extractive generator: the sentences that answer, quoted and cited, or nothing.
+//!
+//! It writes no word of its own: `extract` chooses sentences of the passages it was given, and an
+//! answer is those sentences, each with the bytes it came from. Under its threshold of evidence it
+//! abstains. A language model takes its place behind the same contract.
+
+mod extract;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use extract::Extraction;
+use trine_guest_nn::bindings::trine::rag::types::{Error, Ranked};
+use trine_guest_nn::{Parts, SentenceEncoder, memory};
+use trine_index::setup::{self, GeneratorSetup};
+
+#[global_allocator]
+static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+
+#[allow(missing_docs, clippy::all)]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "trine:rag/generator-component",
+        with: {
+            "trine:rag/types@0.1.0": trine_guest_nn::bindings::trine::rag::types,
+            "wasi:nn/errors@0.2.0-rc-2024-10-28": trine_guest_nn::bindings::wasi::nn::errors,
+            "wasi:nn/tensor@0.2.0-rc-2024-10-28": trine_guest_nn::bindings::wasi::nn::tensor,
+            "wasi:nn/graph@0.2.0-rc-2024-10-28": trine_guest_nn::bindings::wasi::nn::graph,
+            "wasi:nn/inference@0.2.0-rc-2024-10-28": trine_guest_nn::bindings::wasi::nn::inference,
+        },
+        generate_all,
+    });
+}
+
+use bindings::exports::trine::rag::generator::{
+    Answer, Citation, FinishReason, GenerationOptions, Guest as Generator, GuestAnswer, Part,
+    Summary,
+};
+use bindings::exports::trine::rag::snapshot::Guest as Snapshot;
+
+/// What the component carries.
+struct Model {
+    setup: GeneratorSetup,
+    encoder: SentenceEncoder,
+}
+
+thread_local! {
+    static PARTS: RefCell<Parts> = const { RefCell::new(Parts::new()) };
+    static MODEL: RefCell<Option<Model>> = const { RefCell::new(None) };
+}
+
+struct Component;
+
+impl Snapshot for Component {
+    fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
+        let known = [setup::SETUP, setup::TOKENIZER];
+        PARTS.with_borrow_mut(|parts| parts.append(&part, &chunk, &known))
+    }
+
+    fn finish() -> Result<(), String> {
+        let mut parts = PARTS.take();
+        let setup: GeneratorSetup = parts.take_setup()?;
+        let encoder = SentenceEncoder {
+            encoder: parts.take_encoder(setup.max_tokens)?,
+            graph: setup.graph.clone(),
+            pooling: setup.pooling,
+        };
+        MODEL.set(Some(Model { setup, encoder }));
+        memory::sealed();
+        Ok(())
+    }
+}
+
+impl Generator for Component {
+    type Answer = Extracted;
+
+    fn generate(
+        question: String,
+        passages: Vec<Ranked>,
+        options: GenerationOptions,
+    ) -> Result<Answer, Error> {
+        let most = options.max_sentences as usize;
+        if !(1..=20).contains(&most) {
+            return Err(Error::InvalidInput(format!("max_sentences is {most}; it may be 1 to 20")));
+        }
+        if question.trim().is_empty() {
+            return Err(Error::InvalidInput("the question is empty".to_owned()));
+        }
+        MODEL.with_borrow(|model| {
+            let model = model.as_ref().ok_or_else(|| {
+                Error::NotInitialized("the generator was given no tokenizer".to_owned())
+            })?;
+            let threshold = options.threshold.unwrap_or(model.setup.threshold);
+            let extraction = extract::extract(&model.encoder, &question, &passages, most)?;
+            Ok(Answer::new(Extracted::new(extraction, threshold, &model.setup.model)))
+        })
+    }
+}
+
+/// An answer: its parts still to be pulled, and how it ends.
+struct Extracted {
+    parts: RefCell<VecDeque<Part>>,
+    summary: Summary,
+}
+
+impl Extracted {
+    fn new(extraction: Extraction, threshold: f32, model: &str) -> Extracted {
+        let abstained = extraction.quotes.is_empty() || extraction.evidence < threshold;
+        let quotes = if abstained { vec![] } else { extraction.quotes };
+        let mut parts = VecDeque::with_capacity(quotes.len() * 2);
+        for (i, quote) in quotes.into_iter().enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            parts.push_back(Part::Text(format!("{space}{}", quote.plain)));
+            parts.push_back(Part::Citation(Citation {
+                passage: quote.passage as u32,
+                start: quote.start,
+                end: quote.end,
+                quote: quote.verbatim,
+            }));
+        }
+        let reason = match (abstained, extraction.more) {
+            (true, _) => FinishReason::Abstained,
+            (false, true) => FinishReason::Length,
+            (false, false) => FinishReason::Stop,
+        };
+        let summary = Summary {
+            reason,
+            evidence: extraction.evidence,
+            threshold,
+            passages_dropped: extraction.passages_dropped as u32,
+            model: model.to_owned(),
+        };
+        Extracted { parts: RefCell::new(parts), summary }
+    }
+}
+
+impl GuestAnswer for Extracted {
+    fn next(&self) -> Result<Option<Part>, Error> {
+        Ok(self.parts.borrow_mut().pop_front())
+    }
+
+    fn summary(&self) -> Summary {
+        self.summary.clone()
+    }
+}
+
+bindings::export!(Component with_types_in bindings);

@@ -1,0 +1,25 @@
+//! wasi:nn for guests, and what a snapshotted guest needs of its surroundings.
+//!
+//! [`Graph`] is a model by name, [`SentenceEncoder`] one that turns texts into vectors;
+//! [`Parts`] gathers what a component is given before its snapshot and [`memory`] keeps that
+//! snapshot small. It knows no component's business.
+
+mod entropy;
+pub mod memory;
+mod nn;
+mod parts;
+mod sentence;
+
+/// The generated bindings of world `models`; components map their own imports onto them.
+#[allow(missing_docs, clippy::all)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "trine:rag/models",
+        generate_all,
+    });
+}
+
+pub use nn::{Graph, NnError, Outputs, Tensor};
+pub use parts::Parts;
+pub use sentence::{Embedding, SentenceEncoder};

@@ -1,0 +1,46 @@
+//! The parts a component is given before its snapshot, chunk by chunk.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use trine_index::setup;
+use trine_text::tokens::Encoder;
+
+/// Named byte strings on their way in.
+#[derive(Default)]
+pub struct Parts(BTreeMap<String, Vec<u8>>);
+
+impl Parts {
+    /// No parts yet.
+    pub const fn new() -> Parts {
+        Parts(BTreeMap::new())
+    }
+
+    /// Appends a chunk to the part of that name, which must be one of `known`.
+    pub fn append(&mut self, part: &str, chunk: &[u8], known: &[&str]) -> Result<(), String> {
+        if !known.contains(&part) {
+            return Err(format!("no part is called `{part}`; the parts are {known:?}"));
+        }
+        self.0.entry(part.to_owned()).or_default().extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// Takes a part out; missing ones are an error.
+    pub fn take(&mut self, part: &str) -> Result<Vec<u8>, String> {
+        self.0.remove(part).ok_or_else(|| format!("the part `{part}` is missing"))
+    }
+
+    /// Takes the settings out.
+    pub fn take_setup<T: DeserializeOwned>(&mut self) -> Result<T, String> {
+        serde_json::from_slice(&self.take(setup::SETUP)?).map_err(|e| format!("setup: {e}"))
+    }
+
+    /// Takes the tokenizer out, for a window of `max_tokens`, and uses it once, so that what it
+    /// makes on its first use is in the snapshot.
+    pub fn take_encoder(&mut self, max_tokens: usize) -> Result<Encoder, String> {
+        let json = self.take(setup::TOKENIZER)?;
+        let encoder = Encoder::new(&json, max_tokens).map_err(|e| e.to_string())?;
+        encoder.encode("Warm-up: a few words, 1 number.").map_err(|e| e.to_string())?;
+        Ok(encoder)
+    }
+}

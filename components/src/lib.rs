@@ -1,0 +1,31 @@
+//! The guest components, as bytes: built for wasm by `build.rs`, carried by the binary.
+//!
+//! They are the components as written, before any snapshot: `trine index` fills them.
+
+/// One built-in component.
+#[derive(Clone, Copy, Debug)]
+pub struct Component {
+    /// Its file name, as spin.toml names it.
+    pub file: &'static str,
+    /// The encoded component.
+    pub bytes: &'static [u8],
+}
+
+macro_rules! component {
+    ($file:literal) => {
+        Component { file: $file, bytes: include_bytes!(concat!(env!("OUT_DIR"), "/", $file)) }
+    };
+}
+
+/// All of them.
+pub const ALL: [Component; 4] = [
+    component!("gateway.wasm"),
+    component!("retriever.wasm"),
+    component!("reranker.wasm"),
+    component!("generator.wasm"),
+];
+
+/// The built-in component of that file name.
+pub fn by_file(file: &str) -> Option<&'static [u8]> {
+    ALL.iter().find(|c| c.file == file).map(|c| c.bytes)
+}

@@ -1,0 +1,110 @@
+//! The bundle file: named sections under one content digest.
+//!
+//! ```text
+//! 0    magic       8 bytes   89 'T' 'R' 'I' 'N' 'E' 0D 0A
+//! 8    version     u32 LE    1
+//! 12   reserved    u32 LE    0
+//! 16   toc offset  u64 LE
+//! 24   toc length  u64 LE
+//! 32   toc digest  32 bytes  SHA-256 of the table of contents: the bundle's content digest
+//! 64   sections, back to back
+//! ...  table of contents: JSON, the name, length and SHA-256 of each section
+//! ```
+//!
+//! Every byte behind the header is covered by the digest, through the table. Writing goes to a
+//! temporary file beside the target, which is synced and then renamed: a reader sees the old
+//! bundle or the new one. What the sections mean is not this crate's business.
+
+mod reader;
+mod writer;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use reader::Reader;
+pub use writer::Writer;
+
+/// The format's version that this build reads and writes.
+pub const VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"\x89TRINE\r\n";
+const HEADER: u64 = 64;
+/// A table of contents is a few hundred bytes; more is no bundle of ours.
+const LONGEST_TOC: u64 = 1 << 20;
+
+/// What is wrong with a bundle file.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The file cannot be read or written.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Another kind of file.
+    #[error("{path} is not a trine bundle; make one with `trine index PATH... -o FILE.trine`")]
+    NotABundle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Made by another version of trine.
+    #[error(
+        "{path} is a bundle of format version {found}, this trine reads version {VERSION}; \
+         build it again with `trine index`"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The file ends before its contents do.
+    #[error("{path} is cut short: copy it again or build it again with `trine index`")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Some byte is not what was written.
+    #[error(
+        "{path} is damaged: {what} does not match its digest; copy it again or build it again \
+         with `trine index`"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The part whose digest differs.
+        what: String,
+    },
+    /// It lacks something that every bundle has.
+    #[error("{path} has no section `{name}`; build it again with `trine index`")]
+    NoSection {
+        /// The file.
+        path: PathBuf,
+        /// The section.
+        name: String,
+    },
+}
+
+/// One section, as the table of contents has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// Its name, unique in the bundle.
+    pub name: String,
+    /// Bytes.
+    pub length: u64,
+    /// SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,114 @@
+//! `trine ask`: one request to the application, without a network in between.
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use http::Request;
+use serde::Deserialize;
+use trine_node::{Node, OpenOptions, open};
+use trine_runtime::AppOptions;
+
+use crate::args::{Ask, Common};
+
+/// Asks and prints; false when nothing in the documents answers.
+pub fn run(args: Ask, common: &Common) -> Result<bool> {
+    let options = OpenOptions {
+        threads: common.threads(),
+        app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
+    };
+    let runtime = runtime()?;
+    let node = open(&args.bundle, &options, &common.store()?)?;
+    let body = serde_json::json!({
+        "query": args.question,
+        "top_k": args.top_k,
+        "top_n": args.top_n,
+        "max_sentences": args.max_sentences.unwrap_or(3),
+        "threshold": args.threshold,
+        "exact": args.exact,
+    });
+    let json = runtime.block_on(post(&node, "/v1/answer", &body))?;
+    let answer: Answer = serde_json::from_slice(&json).context("reading the answer")?;
+    if args.json {
+        println!("{}", String::from_utf8_lossy(&json));
+    } else {
+        print(&answer);
+    }
+    Ok(!answer.abstained)
+}
+
+/// A runtime for requests.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("starting the runtime")
+}
+
+/// Posts JSON to the node; an error status becomes an error with the answer's message.
+pub async fn post(node: &Node, path: &str, body: &serde_json::Value) -> Result<Bytes> {
+    let request = Request::post(format!("http://localhost{path}"))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(Bytes::from(body.to_string()))?;
+    let (status, json) = node.request(request).await?;
+    if status.is_success() {
+        return Ok(json);
+    }
+    let problem: Result<Problem, _> = serde_json::from_slice(&json);
+    Err(match problem {
+        Ok(problem) => anyhow!("{}", problem.error.message),
+        Err(_) => anyhow!("the application answered with {status}"),
+    })
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    error: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    answer: String,
+    abstained: bool,
+    citations: Vec<Citation>,
+    warnings: Vec<String>,
+    timings_ms: Timings,
+}
+
+#[derive(Deserialize)]
+struct Citation {
+    source: String,
+    start: u64,
+    end: u64,
+    quote: String,
+}
+
+#[derive(Deserialize)]
+struct Timings {
+    retrieve: f64,
+    rerank: f64,
+    generate: f64,
+    total: f64,
+}
+
+fn print(answer: &Answer) {
+    println!("{}", answer.answer);
+    if !answer.citations.is_empty() {
+        println!();
+    }
+    for (number, c) in answer.citations.iter().enumerate() {
+        println!("[{}] {}, bytes {}..{}", number + 1, c.source, c.start, c.end);
+        for line in c.quote.lines() {
+            println!("    {line}");
+        }
+    }
+    for warning in &answer.warnings {
+        eprintln!("note: {warning}");
+    }
+    let t = &answer.timings_ms;
+    eprintln!(
+        "retrieved in {:.1} ms, reranked in {:.1} ms, answered in {:.1} ms, {:.1} ms in all",
+        t.retrieve, t.rerank, t.generate, t.total
+    );
+}

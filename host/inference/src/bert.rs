@@ -1,0 +1,270 @@
+//! BERT (Devlin et al. 2019, <https://arxiv.org/abs/1810.04805>): a post-norm transformer encoder.
+//!
+//! `t` is the number of tokens of all sequences together, packed one after another; `h` the
+//! hidden size, `i` the width of the feed-forward network.
+
+use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
+use trine_kernels::{Device, Epilogue, KernelError, Pooling, Sequences};
+
+use crate::config::BertConfig;
+use crate::weights::Weights;
+use crate::{Model, ModelError, ModelKind};
+
+/// A BERT on a device.
+pub(crate) struct Bert<D: Device> {
+    heads: usize,
+    embedding: D::Embedding,
+    layers: Vec<Layer<D>>,
+    classifier: Option<Classifier<D>>,
+}
+
+struct Layer<D: Device> {
+    query_key_value: D::Linear,
+    attention_output: D::Linear,
+    attention_norm: D::Norm,
+    intermediate: D::Linear,
+    output: D::Linear,
+    output_norm: D::Norm,
+}
+
+struct Classifier<D: Device> {
+    pooler: D::Linear,
+    classifier: D::Linear,
+}
+
+/// Some texts' tokens, packed.
+pub(crate) struct Batch {
+    /// Word of each token, `[t]`.
+    pub(crate) words: Vec<u32>,
+    /// Segment of each token, `[t]`.
+    pub(crate) types: Vec<u32>,
+    /// Which tokens belong together.
+    pub(crate) sequences: Sequences,
+}
+
+/// The encoder's last layer, `[t, h]`, and where its texts begin.
+pub(crate) struct Encoded<D: Device> {
+    pub(crate) hidden: D::Buffer,
+    pub(crate) packing: D::Packing,
+}
+
+impl<D: Device> Bert<D> {
+    /// Texts to the vectors of their tokens.
+    pub(crate) fn encode(&self, device: &D, batch: &Batch) -> Result<Encoded<D>, KernelError> {
+        let positions: Vec<u32> =
+            batch.sequences.ranges().flat_map(|rows| 0..rows.len() as u32).collect();
+        let packing = device.upload_sequences(&batch.sequences)?;
+        let mut hidden = device.embedding(
+            &self.embedding,
+            &device.upload_ids(&batch.words)?,
+            &device.upload_ids(&positions)?,
+            &device.upload_ids(&batch.types)?,
+        )?; // [t, h]
+        for layer in &self.layers {
+            hidden = self.layer(device, layer, hidden, &packing)?;
+        }
+        Ok(Encoded { hidden, packing })
+    }
+
+    /// Self-attention and a feed-forward network, each added to its input and normalised
+    /// (Vaswani et al. 2017, section 3.1).
+    fn layer(
+        &self,
+        device: &D,
+        layer: &Layer<D>,
+        x: D::Buffer, // [t, h]
+        packing: &D::Packing,
+    ) -> Result<D::Buffer, KernelError> {
+        let qkv = device.linear(&x, &layer.query_key_value, Epilogue::None)?; // [t, 3 h]
+        let context = device.attention(&qkv, packing, self.heads)?; // [t, h]
+        drop(qkv);
+        let sum = device.linear(&context, &layer.attention_output, Epilogue::Residual(&x))?;
+        let x = device.layer_norm(&sum, None, &layer.attention_norm)?; // [t, h]
+        let wide = device.linear(&x, &layer.intermediate, Epilogue::Gelu)?; // [t, i]
+        let sum = device.linear(&wide, &layer.output, Epilogue::Residual(&x))?; // [t, h]
+        device.layer_norm(&sum, None, &layer.output_norm)
+    }
+
+    /// Scores of texts or pairs, `[sequences, labels]`: the vector of `[CLS]` through the pooler
+    /// and the classifier. `None` of a model that has none.
+    pub(crate) fn classify(
+        &self,
+        device: &D,
+        encoded: &Encoded<D>,
+    ) -> Result<Option<D::Buffer>, KernelError> {
+        let Some(head) = &self.classifier else { return Ok(None) };
+        let first = device.pool(&encoded.hidden, &encoded.packing, Pooling::Cls, false)?; // [n, h]
+        let pooled = device.linear(&first, &head.pooler, Epilogue::Tanh)?; // [n, h]
+        device.linear(&pooled, &head.classifier, Epilogue::None).map(Some)
+    }
+
+    /// Takes a model's weights to a device.
+    pub(crate) fn upload(device: &D, model: &Model) -> Result<Bert<D>, KernelError> {
+        let (config, weights) = (model.config(), model.weights());
+        let norm = |norm: &Norm| device.prepare_norm(norm.view(config.layer_norm_eps));
+        let linear = |matrix: &Matrix| device.prepare_linear(matrix.view());
+        let embedding = device.prepare_embedding(EmbeddingTables {
+            words: &weights.words,
+            positions: &weights.positions,
+            types: &weights.types,
+            norm: weights.embedding_norm.view(config.layer_norm_eps),
+        })?;
+        let layer = |layer: &LayerWeights| {
+            Ok(Layer {
+                query_key_value: linear(&layer.query_key_value)?,
+                attention_output: linear(&layer.attention_output)?,
+                attention_norm: norm(&layer.attention_norm)?,
+                intermediate: linear(&layer.intermediate)?,
+                output: linear(&layer.output)?,
+                output_norm: norm(&layer.output_norm)?,
+            })
+        };
+        let layers = weights.layers.iter().map(layer).collect::<Result<_, KernelError>>()?;
+        let classifier = match &weights.classifier {
+            None => None,
+            Some((pooler, classifier)) => {
+                Some(Classifier { pooler: linear(pooler)?, classifier: linear(classifier)? })
+            }
+        };
+        Ok(Bert { heads: config.num_attention_heads, embedding, layers, classifier })
+    }
+}
+
+/// The same on the host, as the file has it.
+pub(crate) struct BertWeights {
+    words: Vec<f32>,
+    positions: Vec<f32>,
+    types: Vec<f32>,
+    embedding_norm: Norm,
+    layers: Vec<LayerWeights>,
+    /// Pooler and classifier.
+    classifier: Option<(Matrix, Matrix)>,
+}
+
+struct LayerWeights {
+    query_key_value: Matrix,
+    attention_output: Matrix,
+    attention_norm: Norm,
+    intermediate: Matrix,
+    output: Matrix,
+    output_norm: Norm,
+}
+
+/// `[n, k]` and `[n]`.
+struct Matrix {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    n: usize,
+    k: usize,
+}
+
+struct Norm {
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+}
+
+impl BertWeights {
+    pub(crate) fn read(
+        config: &BertConfig,
+        kind: ModelKind,
+        from: &Weights,
+    ) -> Result<BertWeights, ModelError> {
+        let h = config.hidden_size;
+        let table = |name: &str, rows: usize| {
+            from.encoder(&format!("embeddings.{name}_embeddings.weight"), &[rows, h])
+        };
+        let head = |name: &str, n: usize| {
+            let weight = from.head(&format!("{name}.weight"), &[n, h])?;
+            Ok::<_, ModelError>(Matrix { weight, bias: from.head(&format!("{name}.bias"), &[n])?, n, k: h })
+        };
+        Ok(BertWeights {
+            words: table("word", config.vocab_size)?,
+            positions: table("position", config.max_position_embeddings)?,
+            types: table("token_type", config.type_vocab_size)?,
+            embedding_norm: Norm::read(from, "embeddings.LayerNorm", h)?,
+            layers: (0..config.num_hidden_layers)
+                .map(|layer| LayerWeights::read(config, from, layer))
+                .collect::<Result<_, _>>()?,
+            classifier: match kind {
+                ModelKind::Encoder => None,
+                ModelKind::CrossEncoder => Some((
+                    Matrix::read(from, "pooler.dense", h, h)?,
+                    head("classifier", config.labels())?,
+                )),
+            },
+        })
+    }
+
+    /// Numbers in all.
+    pub(crate) fn parameters(&self) -> usize {
+        let matrix = |m: &Matrix| m.weight.len() + m.bias.len();
+        let norm = |n: &Norm| n.gamma.len() + n.beta.len();
+        let layer = |l: &LayerWeights| {
+            let matrices = [&l.query_key_value, &l.attention_output, &l.intermediate, &l.output];
+            matrices.map(matrix).iter().sum::<usize>()
+                + norm(&l.attention_norm)
+                + norm(&l.output_norm)
+        };
+        self.words.len()
+            + self.positions.len()
+            + self.types.len()
+            + norm(&self.embedding_norm)
+            + self.layers.iter().map(layer).sum::<usize>()
+            + self.classifier.as_ref().map_or(0, |(p, c)| matrix(p) + matrix(c))
+    }
+}
+
+impl LayerWeights {
+    fn read(
+        config: &BertConfig,
+        from: &Weights,
+        layer: usize,
+    ) -> Result<LayerWeights, ModelError> {
+        let (h, i) = (config.hidden_size, config.intermediate_size);
+        let matrix = |name: &str, n: usize, k: usize| {
+            Matrix::read(from, &format!("encoder.layer.{layer}.{name}"), n, k)
+        };
+        let norm = |name: &str| Norm::read(from, &format!("encoder.layer.{layer}.{name}"), h);
+        // One product instead of three: the rows of Q, K and V one below the other.
+        let mut query_key_value = matrix("attention.self.query", h, h)?;
+        query_key_value.append(matrix("attention.self.key", h, h)?);
+        query_key_value.append(matrix("attention.self.value", h, h)?);
+        Ok(LayerWeights {
+            query_key_value,
+            attention_output: matrix("attention.output.dense", h, h)?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            intermediate: matrix("intermediate.dense", i, h)?,
+            output: matrix("output.dense", h, i)?,
+            output_norm: norm("output.LayerNorm")?,
+        })
+    }
+}
+
+impl Matrix {
+    fn read(from: &Weights, name: &str, n: usize, k: usize) -> Result<Matrix, ModelError> {
+        let weight = from.encoder(&format!("{name}.weight"), &[n, k])?;
+        Ok(Matrix { weight, bias: from.encoder(&format!("{name}.bias"), &[n])?, n, k })
+    }
+
+    /// Adds another's outputs below.
+    fn append(&mut self, below: Matrix) {
+        self.weight.extend(below.weight);
+        self.bias.extend(below.bias);
+        self.n += below.n;
+    }
+
+    fn view(&self) -> LinearWeights<'_> {
+        LinearWeights { weight: &self.weight, bias: &self.bias, n: self.n, k: self.k }
+    }
+}
+
+impl Norm {
+    fn read(from: &Weights, name: &str, h: usize) -> Result<Norm, ModelError> {
+        let gamma = from.encoder(&format!("{name}.weight"), &[h])?;
+        Ok(Norm { gamma, beta: from.encoder(&format!("{name}.bias"), &[h])? })
+    }
+
+    fn view(&self, epsilon: f32) -> NormWeights<'_> {
+        NormWeights { gamma: &self.gamma, beta: &self.beta, epsilon }
+    }
+}

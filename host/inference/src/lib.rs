@@ -1,0 +1,24 @@
+//! Models, their weights, and the queue that feeds a device. Knows no wasm.
+//!
+//! [`Model::open`] reads a Hugging Face folder; [`Graphs`] gives models names and says what each
+//! name computes ([`View`]); [`Engine::start`] takes them to a device, whose one owner thread
+//! batches what callers ask for. Tensors carry the names that exported ONNX models use.
+
+mod bert;
+mod config;
+mod engine;
+mod error;
+mod graphs;
+mod model;
+mod queue;
+mod request;
+mod tensor;
+mod weights;
+
+pub use config::BertConfig;
+pub use engine::{Engine, EngineOptions};
+pub use error::{InferenceError, ModelError};
+pub use graphs::{Graphs, View};
+pub use model::{Model, ModelInfo, ModelKind};
+pub use tensor::{Tensor, TensorData};
+pub use trine_kernels::Pooling;

@@ -1,0 +1,93 @@
+//! A model as it lies in a folder: what it is, and its weights on the host.
+
+use std::path::Path;
+
+use trine_kernels::Pooling;
+
+use crate::bert::BertWeights;
+use crate::config::{BertConfig, SentenceSettings};
+use crate::weights::WeightsFile;
+use crate::ModelError;
+
+/// What a model's weights are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A text to one vector a token.
+    Encoder,
+    /// A pair of texts to a score a label.
+    CrossEncoder,
+}
+
+/// What a model is, apart from its name and numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// What it computes.
+    pub kind: ModelKind,
+    /// Width of a token's vector.
+    pub hidden_size: usize,
+    /// Its window in tokens, special ones included: what it was trained or set up for.
+    pub max_tokens: usize,
+    /// Positions it has embeddings for; sequences between `max_tokens` and this still run.
+    pub max_positions: usize,
+    /// Tokens of its vocabulary.
+    pub vocabulary: usize,
+    /// Kinds of segment.
+    pub token_types: usize,
+    /// How its token vectors become one.
+    pub pooling: Pooling,
+    /// Whether that one is scaled to length 1.
+    pub normalize: bool,
+    /// Outputs of a cross-encoder; 0 of an encoder.
+    pub labels: usize,
+    /// Numbers it was trained to.
+    pub parameters: usize,
+}
+
+/// A model read and checked, ready for a device.
+pub struct Model {
+    info: ModelInfo,
+    config: BertConfig,
+    weights: BertWeights,
+}
+
+impl Model {
+    /// Reads a Hugging Face folder: `config.json` and `model.safetensors`, and where they are
+    /// there `modules.json`, `1_Pooling/config.json` and `sentence_bert_config.json`. Fails when
+    /// a file is missing or damaged, a tensor is missing or of the wrong shape, or the model asks
+    /// for what is not implemented; nothing is left to fail at the first computation.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Model, ModelError> {
+        let folder = folder.as_ref();
+        let config = BertConfig::read(folder)?;
+        let kind = config.kind()?;
+        let settings = SentenceSettings::read(folder)?;
+        let file = WeightsFile::read(folder)?;
+        let weights = BertWeights::read(&config, kind, &file.tensors()?)?;
+        let positions = config.max_position_embeddings;
+        let info = ModelInfo {
+            kind,
+            hidden_size: config.hidden_size,
+            max_tokens: settings.max_tokens.unwrap_or(positions).min(positions),
+            max_positions: positions,
+            vocabulary: config.vocab_size,
+            token_types: config.type_vocab_size,
+            pooling: settings.pooling,
+            normalize: settings.normalize,
+            labels: if kind == ModelKind::CrossEncoder { config.labels() } else { 0 },
+            parameters: weights.parameters(),
+        };
+        Ok(Model { info, config, weights })
+    }
+
+    /// What the model is.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    pub(crate) fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    pub(crate) fn weights(&self) -> &BertWeights {
+        &self.weights
+    }
+}

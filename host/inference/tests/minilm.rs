@@ -1,0 +1,134 @@
+//! The real all-MiniLM-L6-v2 against what sentence-transformers makes of the same 100 texts.
+
+mod common;
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use common::{bits, golden, inputs, late_inputs, minilm, only};
+use serde::Deserialize;
+use trine_inference::{Engine, EngineOptions, Graphs, Model, ModelKind, Pooling, View};
+use trine_text::tokens::{Encoded, Encoder};
+
+#[derive(Deserialize)]
+struct Golden {
+    texts: Vec<Text>,
+    interactions: Vec<Interaction>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+    ids: Vec<u32>,
+    embedding: String,
+}
+
+#[derive(Deserialize)]
+struct Interaction {
+    query: usize,
+    passages: Vec<usize>,
+    scores: Vec<f32>,
+}
+
+impl Text {
+    fn embedding(&self) -> Vec<f32> {
+        let bytes = base64::prelude::BASE64_STANDARD.decode(&self.embedding).unwrap();
+        bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    }
+}
+
+struct Setup {
+    golden: Golden,
+    encoded: Vec<Encoded>,
+    engine: Engine,
+}
+
+fn setup() -> Option<Setup> {
+    let folder = minilm()?;
+    let golden: Golden =
+        serde_json::from_slice(&std::fs::read(golden("minilm.json")).unwrap()).unwrap();
+    assert_eq!(golden.texts.len(), 100);
+    let model = Arc::new(Model::open(&folder).unwrap());
+    let tokenizer = std::fs::read(folder.join("tokenizer.json")).unwrap();
+    let encoder = Encoder::new(&tokenizer, model.info().max_tokens).unwrap();
+    let encoded: Vec<Encoded> =
+        golden.texts.iter().map(|t| encoder.encode(&t.text).unwrap()).collect();
+    for (text, encoded) in golden.texts.iter().zip(&encoded) {
+        assert_eq!(encoded.ids, text.ids, "{:?}", text.text);
+    }
+    let mut graphs = Graphs::new();
+    graphs.insert("minilm", model.clone(), View::Encoder).unwrap();
+    graphs.insert("late", model, View::LateInteraction).unwrap();
+    let engine = Engine::start(graphs, EngineOptions::default()).unwrap();
+    Some(Setup { golden, encoded, engine })
+}
+
+#[test]
+fn the_folder_says_what_the_model_is() {
+    let Some(folder) = minilm() else { return };
+    let model = Model::open(folder).unwrap();
+    let info = model.info();
+    assert_eq!((info.kind, info.hidden_size, info.labels), (ModelKind::Encoder, 384, 0));
+    assert_eq!((info.max_tokens, info.max_positions, info.vocabulary), (256, 512, 30522));
+    assert_eq!((info.pooling, info.normalize), (Pooling::Mean, true));
+    // 22.7 million with the pooler, which an encoder does not use.
+    assert_eq!(info.parameters, 22_713_216 - 384 * 385);
+}
+
+#[test]
+fn embeddings_are_those_of_sentence_transformers() {
+    let Some(Setup { golden, encoded, engine }) = setup() else { return };
+    let vectors = engine.embed_blocking("minilm", &encoded).unwrap();
+    assert_eq!(vectors.len(), 100);
+    let mut worst = 1.0f64;
+    for (vector, text) in vectors.iter().zip(&golden.texts) {
+        let expected = text.embedding();
+        assert_eq!((vector.len(), expected.len()), (384, 384));
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let length = dot(vector, vector).sqrt();
+        assert!((length - 1.0).abs() < 1e-6, "{:?} has length {length}", text.text);
+        worst = worst.min(dot(vector, &expected) / length / dot(&expected, &expected).sqrt());
+        // Both are f32 through six layers: elements of size 0.05 agree to some 1e-7.
+        let error = vector.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(error < 5e-6, "{:?}: off by {error}", text.text);
+    }
+    println!("smallest cosine with sentence-transformers: {worst:.9}");
+    assert!(worst >= 0.9999, "{worst}");
+}
+
+#[test]
+fn late_interaction_is_numpys() {
+    let Some(Setup { golden, encoded, engine }) = setup() else { return };
+    for Interaction { query, passages, scores } in &golden.interactions {
+        let texts: Vec<&[u32]> = passages.iter().map(|&p| &encoded[p].ids[..]).collect();
+        let inputs = late_inputs(&encoded[*query].ids, &texts);
+        let (name, dims, found) = only(engine.compute_blocking("late", inputs).unwrap());
+        assert_eq!((name.as_str(), dims), ("scores", vec![passages.len()]));
+        for (found, expected) in found.iter().zip(scores) {
+            assert!((found - expected).abs() < 5e-6, "{found}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_text_gives_the_same_bits_alone_in_a_batch_and_through_tensors() {
+    let Some(Setup { encoded, engine, .. }) = setup() else { return };
+    let all = engine.embed_blocking("minilm", &encoded).unwrap();
+    for i in [0, 20, 50, 70, 88, 94, 99] {
+        let alone = engine.embed_blocking("minilm", &encoded[i..=i]).unwrap();
+        assert_eq!(bits(&alone[0]), bits(&all[i]), "text {i}");
+    }
+    let some = [0usize, 94, 24, 97];
+    let texts: Vec<Encoded> = some.iter().map(|&i| encoded[i].clone()).collect();
+    let (name, dims, hidden) = only(engine.compute_blocking("minilm", inputs(&texts)).unwrap());
+    assert_eq!((name.as_str(), &dims[..]), ("last_hidden_state", &[4, 256, 384][..]));
+    for (row, text) in hidden.chunks_exact(256 * 384).zip(&texts) {
+        let alone = engine.compute_blocking("minilm", inputs(std::slice::from_ref(text))).unwrap();
+        let (_, _, alone) = only(alone);
+        let (live, padding) = row.split_at(text.ids.len() * 384);
+        assert_eq!(bits(live), bits(&alone));
+        assert!(padding.iter().all(|&x| x == 0.0));
+    }
+}

@@ -1,0 +1,166 @@
+//! The CPU as a device: f32, rayon, whatever vector instructions the machine has.
+
+mod isa;
+mod math;
+mod memory;
+mod tile;
+
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWeights};
+use crate::{Epilogue, Pooling, Sequences};
+use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
+
+pub use isa::Isa;
+pub(crate) use math::{dot, exp, gelu, max, sum};
+pub use memory::CpuBuffer;
+pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels};
+
+/// A pool of threads with its own memory.
+pub struct CpuDevice {
+    pub(crate) isa: Isa,
+    threads: ThreadPool,
+    memory: Arc<memory::Memory>,
+}
+
+impl CpuDevice {
+    /// A device of `threads` threads; 0 takes as many as the machine runs at once.
+    /// Refuses when the system gives no threads.
+    pub fn new(threads: usize) -> Result<CpuDevice, KernelError> {
+        CpuDevice::with_isa(threads, Isa::detect())
+    }
+
+    /// As [`CpuDevice::new`], with vector instructions other than the best; tests compare them.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<CpuDevice, KernelError> {
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("trine-cpu-{index}"))
+            .build()
+            .map_err(|e| KernelError::Device(format!("cannot start threads: {e}")))?;
+        Ok(CpuDevice { isa, threads, memory: Arc::default() })
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.threads.current_num_threads()
+    }
+
+    /// A matrix to be overwritten whole: what it holds is unspecified.
+    pub(crate) fn take(&self, rows: usize, columns: usize) -> CpuBuffer {
+        CpuBuffer::take(&self.memory, rows, columns)
+    }
+}
+
+impl Device for CpuDevice {
+    type Buffer = CpuBuffer;
+    type Ids = Vec<u32>;
+    type Packing = Sequences;
+    type Embedding = embedding::Prepared;
+    type Linear = linear::Prepared;
+    type Norm = layer_norm::Prepared;
+
+    fn name(&self) -> String {
+        format!("CPU, {} threads, {}", self.threads(), self.isa.name())
+    }
+
+    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.threads.install(work)
+    }
+
+    fn prepare_embedding(&self, tables: EmbeddingTables) -> Result<Self::Embedding, KernelError> {
+        embedding::Prepared::new(tables)
+    }
+
+    fn prepare_linear(&self, weights: LinearWeights) -> Result<Self::Linear, KernelError> {
+        linear::Prepared::new(self, weights)
+    }
+
+    fn prepare_norm(&self, weights: NormWeights) -> Result<Self::Norm, KernelError> {
+        layer_norm::Prepared::new(weights)
+    }
+
+    fn upload(
+        &self,
+        rows: usize,
+        columns: usize,
+        data: &[f32],
+    ) -> Result<Self::Buffer, KernelError> {
+        if rows.checked_mul(columns) != Some(data.len()) {
+            let reason = format!("{} values cannot be [{rows}, {columns}]", data.len());
+            return Err(KernelError::shape("upload", reason));
+        }
+        let mut buffer = self.take(rows, columns);
+        buffer.data_mut().copy_from_slice(data);
+        Ok(buffer)
+    }
+
+    fn upload_ids(&self, ids: &[u32]) -> Result<Self::Ids, KernelError> {
+        Ok(ids.to_vec())
+    }
+
+    fn upload_sequences(&self, sequences: &Sequences) -> Result<Self::Packing, KernelError> {
+        Ok(sequences.clone())
+    }
+
+    fn download(&self, buffer: &Self::Buffer) -> Result<Vec<f32>, KernelError> {
+        Ok(buffer.data().to_vec())
+    }
+
+    fn embedding(
+        &self,
+        tables: &Self::Embedding,
+        words: &Self::Ids,
+        positions: &Self::Ids,
+        types: &Self::Ids,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| embedding::run(self, tables, words, positions, types))
+    }
+
+    fn linear(
+        &self,
+        x: &Self::Buffer,
+        weights: &Self::Linear,
+        epilogue: Epilogue<&Self::Buffer>,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| linear::run(self, x, weights, epilogue))
+    }
+
+    fn attention(
+        &self,
+        qkv: &Self::Buffer,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| attention::run(self, qkv, sequences, heads))
+    }
+
+    fn layer_norm(
+        &self,
+        x: &Self::Buffer,
+        residual: Option<&Self::Buffer>,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| layer_norm::run(self, x, residual, norm))
+    }
+
+    fn pool(
+        &self,
+        x: &Self::Buffer,
+        sequences: &Self::Packing,
+        pooling: Pooling,
+        normalize: bool,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| pool::run(self, x, sequences, pooling, normalize))
+    }
+
+    fn maxsim(
+        &self,
+        x: &Self::Buffer,
+        sequences: &Self::Packing,
+        pairs: &[(u32, u32)],
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| maxsim::run(self, x, sequences, pairs))
+    }
+}

@@ -1,0 +1,161 @@
+//! The contract between models and the hardware that runs them.
+
+use crate::{Epilogue, Pooling, Sequences};
+
+/// What a kernel or a device refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// Operands that do not fit together.
+    #[error("{kernel}: {reason}")]
+    Shape {
+        /// The kernel that was called.
+        kernel: &'static str,
+        /// What did not fit, with the numbers.
+        reason: String,
+    },
+    /// The device could not be started or has failed.
+    #[error("device: {0}")]
+    Device(String),
+}
+
+impl KernelError {
+    /// Operands of `kernel` that do not fit together.
+    pub fn shape(kernel: &'static str, reason: impl Into<String>) -> KernelError {
+        KernelError::Shape { kernel, reason: reason.into() }
+    }
+}
+
+/// A matrix product's weights on the host: `weight` is `[n, k]` row-major, as PyTorch's
+/// `nn.Linear` stores it.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearWeights<'a> {
+    /// `[n, k]`.
+    pub weight: &'a [f32],
+    /// `[n]`.
+    pub bias: &'a [f32],
+    /// Outputs.
+    pub n: usize,
+    /// Inputs.
+    pub k: usize,
+}
+
+/// Layer normalisation's weights on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct NormWeights<'a> {
+    /// Scale, `[h]`.
+    pub gamma: &'a [f32],
+    /// Shift, `[h]`.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// The three embedding tables of BERT on the host, each `[rows, h]` row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddingTables<'a> {
+    /// `[vocabulary, h]`.
+    pub words: &'a [f32],
+    /// `[positions, h]`.
+    pub positions: &'a [f32],
+    /// `[token types, h]`.
+    pub types: &'a [f32],
+    /// The layer normalisation of their sum; its length is `h`.
+    pub norm: NormWeights<'a>,
+}
+
+/// Something that holds matrices and runs kernels on them.
+///
+/// Weights are uploaded once, buffers stay on the device between kernels, and only
+/// [`Device::download`] waits. All values are f32 at this boundary; a device may keep weights in
+/// another type if its results stay within the tolerances of the parity tests. The numbers each
+/// kernel computes are stated in the kernel's own module.
+pub trait Device: Sync {
+    /// An f32 matrix `[rows, columns]` on the device.
+    type Buffer: Send + Sync;
+    /// Token, position or segment ids on the device.
+    type Ids: Send + Sync;
+    /// [`Sequences`] on the device.
+    type Packing: Send + Sync;
+    /// Prepared [`EmbeddingTables`].
+    type Embedding: Send + Sync;
+    /// Prepared [`LinearWeights`].
+    type Linear: Send + Sync;
+    /// Prepared [`NormWeights`].
+    type Norm: Send + Sync;
+
+    /// The device in words, for logs.
+    fn name(&self) -> String;
+
+    /// Runs `work` where the device likes its callers to be: one call around a whole forward
+    /// pass saves it a hand-over per kernel. Kernels called outside work too.
+    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        work()
+    }
+
+    /// Prepares embedding tables; refuses tables that are not whole rows of `h`.
+    fn prepare_embedding(&self, tables: EmbeddingTables) -> Result<Self::Embedding, KernelError>;
+    /// Prepares a matrix; refuses lengths other than `n * k` and `n`.
+    fn prepare_linear(&self, weights: LinearWeights) -> Result<Self::Linear, KernelError>;
+    /// Prepares a normalisation; refuses `gamma` and `beta` of different lengths.
+    fn prepare_norm(&self, weights: NormWeights) -> Result<Self::Norm, KernelError>;
+
+    /// Uploads `[rows, columns]` row-major.
+    fn upload(&self, rows: usize, columns: usize, data: &[f32])
+    -> Result<Self::Buffer, KernelError>;
+    /// Uploads ids.
+    fn upload_ids(&self, ids: &[u32]) -> Result<Self::Ids, KernelError>;
+    /// Uploads where sequences begin.
+    fn upload_sequences(&self, sequences: &Sequences) -> Result<Self::Packing, KernelError>;
+    /// Waits for a buffer and reads it, row-major.
+    fn download(&self, buffer: &Self::Buffer) -> Result<Vec<f32>, KernelError>;
+
+    /// See [`crate::embedding`]: three ids a token -> `[tokens, h]`.
+    fn embedding(
+        &self,
+        tables: &Self::Embedding,
+        words: &Self::Ids,
+        positions: &Self::Ids,
+        types: &Self::Ids,
+    ) -> Result<Self::Buffer, KernelError>;
+
+    /// See [`crate::linear`]: `x` `[m, k]` -> `[m, n]`.
+    fn linear(
+        &self,
+        x: &Self::Buffer,
+        weights: &Self::Linear,
+        epilogue: Epilogue<&Self::Buffer>,
+    ) -> Result<Self::Buffer, KernelError>;
+
+    /// See [`crate::attention`]: `qkv` `[tokens, 3 h]` -> `[tokens, h]`.
+    fn attention(
+        &self,
+        qkv: &Self::Buffer,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError>;
+
+    /// See [`crate::layer_norm`]: `[m, h]` -> `[m, h]`.
+    fn layer_norm(
+        &self,
+        x: &Self::Buffer,
+        residual: Option<&Self::Buffer>,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError>;
+
+    /// See [`crate::pool`]: `[tokens, h]` -> `[sequences, h]`.
+    fn pool(
+        &self,
+        x: &Self::Buffer,
+        sequences: &Self::Packing,
+        pooling: Pooling,
+        normalize: bool,
+    ) -> Result<Self::Buffer, KernelError>;
+
+    /// See [`crate::maxsim`]: `(query sequence, passage sequence)` pairs -> `[pairs, 1]`.
+    fn maxsim(
+        &self,
+        x: &Self::Buffer,
+        sequences: &Self::Packing,
+        pairs: &[(u32, u32)],
+    ) -> Result<Self::Buffer, KernelError>;
+}

@@ -1,0 +1,92 @@
+//! BERT's input (Devlin et al. 2019, section 3): word, position and token-type embedding of each
+//! token, added and normalised.
+//!
+//! Three ids a token -> `[tokens, h]`: row `i` is
+//! `layer_norm(words[word i] + positions[position i] + types[type i])`.
+//! Refused: id lists of different lengths, an id beyond its table.
+
+pub mod reference;
+
+use rayon::prelude::*;
+
+use crate::cpu::{CpuBuffer, CpuDevice};
+use crate::device::{EmbeddingTables, KernelError};
+use crate::layer_norm::{self, BLOCK_ROWS};
+
+/// The tables of one model.
+pub struct Prepared {
+    words: Vec<f32>,
+    positions: Vec<f32>,
+    types: Vec<f32>,
+    norm: layer_norm::Prepared,
+}
+
+impl Prepared {
+    pub(crate) fn new(tables: EmbeddingTables) -> Result<Prepared, KernelError> {
+        let norm = layer_norm::Prepared::new(tables.norm)?;
+        for (name, table) in
+            [("words", tables.words), ("positions", tables.positions), ("types", tables.types)]
+        {
+            if table.is_empty() || table.len() % norm.width() != 0 {
+                let reason = format!("{name}: {} values, rows of {}", table.len(), norm.width());
+                return Err(KernelError::shape("embedding", reason));
+            }
+        }
+        Ok(Prepared {
+            words: tables.words.to_vec(),
+            positions: tables.positions.to_vec(),
+            types: tables.types.to_vec(),
+            norm,
+        })
+    }
+}
+
+pub(crate) fn run(
+    device: &CpuDevice,
+    tables: &Prepared,
+    words: &[u32],
+    positions: &[u32],
+    types: &[u32],
+) -> Result<CpuBuffer, KernelError> {
+    let width = tables.norm.width();
+    if positions.len() != words.len() || types.len() != words.len() {
+        let lengths = [words.len(), positions.len(), types.len()];
+        return Err(KernelError::shape("embedding", format!("{lengths:?} ids")));
+    }
+    for (name, table, ids) in [
+        ("word", &tables.words, words),
+        ("position", &tables.positions, positions),
+        ("type", &tables.types, types),
+    ] {
+        let rows = table.len() / width;
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
+            let reason = format!("{name} id {id}, but the table has {rows} rows");
+            return Err(KernelError::shape("embedding", reason));
+        }
+    }
+    let mut y = device.take(words.len(), width);
+    y.data_mut().par_chunks_mut(BLOCK_ROWS * width).enumerate().for_each(|(block, y)| {
+        device.isa.each(
+            #[inline(always)]
+            || {
+                for (row, y) in y.chunks_exact_mut(width).enumerate() {
+                    let token = block * BLOCK_ROWS + row;
+                    y.copy_from_slice(table_row(&tables.words, words[token], width));
+                    for (table, id) in
+                        [(&tables.types, types[token]), (&tables.positions, positions[token])]
+                    {
+                        let added = table_row(table, id, width).iter();
+                        y.iter_mut().zip(added).for_each(|(y, x)| *y += x);
+                    }
+                    tables.norm.row(y);
+                }
+            },
+        );
+    });
+    Ok(y)
+}
+
+#[inline(always)]
+fn table_row(table: &[f32], id: u32, width: usize) -> &[f32] {
+    &table[id as usize * width..][..width]
+}

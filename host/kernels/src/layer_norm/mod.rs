@@ -1,0 +1,86 @@
+//! Layer normalisation (Ba, Kiros & Hinton 2016), optionally of a sum.
+//!
+//! `x` `[m, h]` and, if given, `residual` `[m, h]` -> `[m, h]`: per row of `z = x + residual`,
+//! `gamma (z - mean) / sqrt(variance + epsilon) + beta`, the variance over h, not h - 1.
+//! Refused: operands of other shapes.
+
+pub mod reference;
+
+use rayon::prelude::*;
+
+use crate::cpu::{self, CpuBuffer, CpuDevice};
+use crate::device::{KernelError, NormWeights};
+
+/// Weights of one normalisation.
+pub struct Prepared {
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    epsilon: f32,
+}
+
+impl Prepared {
+    pub(crate) fn new(weights: NormWeights) -> Result<Prepared, KernelError> {
+        let NormWeights { gamma, beta, epsilon } = weights;
+        if gamma.is_empty() || gamma.len() != beta.len() {
+            let reason = format!("{} scales, {} shifts", gamma.len(), beta.len());
+            return Err(KernelError::shape("layer_norm", reason));
+        }
+        Ok(Prepared { gamma: gamma.to_vec(), beta: beta.to_vec(), epsilon })
+    }
+
+    /// Elements of a row.
+    pub(crate) fn width(&self) -> usize {
+        self.gamma.len()
+    }
+
+    /// Normalises one row in place.
+    #[inline(always)]
+    pub(crate) fn row(&self, z: &mut [f32]) {
+        let width = z.len() as f32;
+        let mean = cpu::sum(z) / width;
+        z.iter_mut().for_each(|z| *z -= mean);
+        // Two passes: the one-pass formula loses the variance where the mean is large.
+        let variance = cpu::dot(z, z) / width;
+        let scale = 1.0 / (variance + self.epsilon).sqrt();
+        for ((z, gamma), beta) in z.iter_mut().zip(&self.gamma).zip(&self.beta) {
+            *z = *z * scale * gamma + beta;
+        }
+    }
+}
+
+/// Rows a task takes: enough to be worth handing over.
+pub(crate) const BLOCK_ROWS: usize = 32;
+
+pub(crate) fn run(
+    device: &CpuDevice,
+    x: &CpuBuffer,
+    residual: Option<&CpuBuffer>,
+    norm: &Prepared,
+) -> Result<CpuBuffer, KernelError> {
+    let (rows, width) = (x.rows(), norm.width());
+    let fits = |b: &CpuBuffer| (b.rows(), b.columns()) == (rows, width);
+    if !fits(x) || !residual.is_none_or(fits) {
+        let reason = format!(
+            "x [{rows}, {}], residual {:?}, width {width}",
+            x.columns(),
+            residual.map(|r| [r.rows(), r.columns()])
+        );
+        return Err(KernelError::shape("layer_norm", reason));
+    }
+    let mut y = device.take(rows, width);
+    let blocks = y.data_mut().par_chunks_mut(BLOCK_ROWS * width);
+    blocks.zip(x.data().par_chunks(BLOCK_ROWS * width)).enumerate().for_each(|(block, (y, x))| {
+        y.copy_from_slice(x);
+        device.isa.each(
+            #[inline(always)]
+            || {
+                if let Some(residual) = residual {
+                    let residual = residual.data()[block * BLOCK_ROWS * width..].iter();
+                    y.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+                }
+                y.chunks_exact_mut(width).for_each(|row| norm.row(row));
+            },
+        );
+    });
+    Ok(y)
+}

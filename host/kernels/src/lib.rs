@@ -1,0 +1,25 @@
+//! Tensor kernels and the devices that run them. Knows no model.
+//!
+//! One folder is one kernel: `mod.rs` holds its contract (shapes, numbers, what is refused) and
+//! its CPU implementation, `reference.rs` the naive loop that every implementation is held to.
+//! [`Device`] gathers the kernels; a model written against it runs on any device.
+//!
+//! Sequences are packed: the tokens of several texts lie one text after another in one matrix,
+//! and [`Sequences`] says where each begins. No kernel computes on padding, and a row's result
+//! is the same bits whatever rows lie beside it.
+
+pub mod attention;
+pub mod cpu;
+pub mod device;
+pub mod embedding;
+pub mod layer_norm;
+pub mod linear;
+pub mod maxsim;
+pub mod pool;
+pub mod sequences;
+
+pub use cpu::CpuDevice;
+pub use device::{Device, KernelError};
+pub use linear::Epilogue;
+pub use pool::Pooling;
+pub use sequences::Sequences;

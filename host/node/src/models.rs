@@ -1,0 +1,187 @@
+//! Models by name: their files, their kind, their digests.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use trine_index::setup::{self, Scoring};
+use trine_inference::{Graphs, Model, ModelKind, View};
+use trine_text::tokens::Encoder;
+
+use crate::{ModelRef, NodeError};
+
+/// The files that decide what a model answers. The last is optional in a folder.
+const DECISIVE: [&str; 4] =
+    ["config.json", "tokenizer.json", "model.safetensors", "1_Pooling/config.json"];
+
+/// Where models come from.
+pub struct ModelStore {
+    /// The cache folder; models lie in its `models/NAME`.
+    pub cache: PathBuf,
+    /// Folders given for names, before any other place.
+    pub folders: BTreeMap<String, PathBuf>,
+    /// Told what a download does.
+    pub on_event: Box<dyn Fn(trine_hub::Event)>,
+}
+
+/// A model, loaded.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) model: Arc<Model>,
+    pub(crate) tokenizer: Vec<u8>,
+}
+
+impl ModelStore {
+    /// The folder of the model `name`: one given for it, one put into the cache by hand, or a
+    /// known model's, downloaded if need be. A path to a folder is taken as it is.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, NodeError> {
+        if let Some(folder) = self.folders.get(name) {
+            return Ok(folder.clone());
+        }
+        let path = Path::new(name);
+        if path.is_dir() && path.join("config.json").is_file() {
+            return Ok(path.to_owned());
+        }
+        let manifest = match trine_hub::find(name) {
+            Ok(manifest) => manifest,
+            Err(unknown) => {
+                let by_hand = self.cache.join("models").join(file_name(name));
+                return match by_hand.join("config.json").is_file() {
+                    true => Ok(by_hand),
+                    false => Err(unknown.into()),
+                };
+            }
+        };
+        Ok(trine_hub::pull(&manifest, &self.cache, &*self.on_event)?)
+    }
+
+    /// Loads the model `name`; a path's name is its last part.
+    pub(crate) fn load(&self, name: &str) -> Result<Loaded, NodeError> {
+        let folder = self.folder(name)?;
+        let name = file_name(name).to_owned();
+        let model = match Model::open(&folder) {
+            Ok(model) => Arc::new(model),
+            Err(error) => return Err(NodeError::Model { name, folder, error }),
+        };
+        let tokenizer = read(&folder.join("tokenizer.json"))?;
+        Ok(Loaded { name, folder, model, tokenizer })
+    }
+
+    /// Loads the model that a bundle names, and holds its files against the bundle's digests.
+    pub(crate) fn load_pinned(&self, reference: &ModelRef) -> Result<Loaded, NodeError> {
+        let loaded = self.load(&reference.name)?;
+        let here = digests(&loaded.folder)?;
+        for (file, expected) in &reference.sha256 {
+            let found = here.get(file).map_or("missing", String::as_str);
+            if found != expected {
+                return Err(NodeError::Digest {
+                    model: reference.name.clone(),
+                    file: file.clone(),
+                    found: found.to_owned(),
+                    expected: expected.clone(),
+                });
+            }
+        }
+        Ok(loaded)
+    }
+}
+
+impl Loaded {
+    pub(crate) fn reference(&self) -> Result<ModelRef, NodeError> {
+        Ok(ModelRef { name: self.name.clone(), sha256: digests(&self.folder)? })
+    }
+
+    /// The tokenizer with this model's window.
+    pub(crate) fn encoder(&self) -> Result<Encoder, NodeError> {
+        Ok(Encoder::new(&self.tokenizer, self.window())?)
+    }
+
+    pub(crate) fn window(&self) -> usize {
+        self.model.info().max_tokens
+    }
+
+    pub(crate) fn pooling(&self) -> setup::Pooling {
+        match self.model.info().pooling {
+            trine_inference::Pooling::Mean => setup::Pooling::Mean,
+            trine_inference::Pooling::Cls => setup::Pooling::Cls,
+        }
+    }
+
+    /// Refuses what does not embed texts.
+    pub(crate) fn must_embed(self, role: &'static str) -> Result<Loaded, NodeError> {
+        match self.model.info().kind {
+            ModelKind::Encoder => Ok(self),
+            ModelKind::CrossEncoder => Err(NodeError::Kind {
+                model: self.name,
+                found: "cross-encoder",
+                role,
+                needed: "sentence encoder",
+            }),
+        }
+    }
+
+    /// How it scores pairs: by its own head, or, where it has none, by late interaction.
+    pub(crate) fn scoring(&self) -> Scoring {
+        match self.model.info().kind {
+            ModelKind::CrossEncoder => Scoring::CrossEncoder,
+            ModelKind::Encoder => Scoring::LateInteraction,
+        }
+    }
+
+    /// The name by which guests load it to score pairs.
+    pub(crate) fn reranking_graph(&self) -> String {
+        match self.scoring() {
+            Scoring::CrossEncoder => self.name.clone(),
+            Scoring::LateInteraction => format!("{}/late-interaction", self.name),
+        }
+    }
+}
+
+/// The graphs that a bundle's guests ask for.
+pub(crate) fn graphs(embedder: &Loaded, reranker: &Loaded) -> Result<Graphs, NodeError> {
+    let mut graphs = Graphs::new();
+    graphs.insert(&embedder.name, embedder.model.clone(), View::Encoder)?;
+    let view = match reranker.scoring() {
+        Scoring::CrossEncoder => View::CrossEncoder,
+        Scoring::LateInteraction => View::LateInteraction,
+    };
+    graphs.insert(reranker.reranking_graph(), reranker.model.clone(), view)?;
+    Ok(graphs)
+}
+
+fn digests(folder: &Path) -> Result<BTreeMap<String, String>, NodeError> {
+    let mut digests = BTreeMap::new();
+    for file in DECISIVE {
+        let path = folder.join(file);
+        if path.is_file() {
+            digests.insert(file.to_owned(), sha256(&path)?);
+        }
+    }
+    Ok(digests)
+}
+
+fn sha256(path: &Path) -> Result<String, NodeError> {
+    let at = |error| NodeError::Io { path: path.to_owned(), error };
+    let mut hasher = Sha256::new();
+    let mut file = fs::File::open(path).map_err(at)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = std::io::Read::read(&mut file, &mut buffer).map_err(at)?;
+        if n == 0 {
+            break;
+        }
+        hasher.update(&buffer[..n]);
+    }
+    Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, NodeError> {
+    fs::read(path).map_err(|error| NodeError::Io { path: path.to_owned(), error })
+}
+
+fn file_name(name: &str) -> &str {
+    Path::new(name).file_name().and_then(|n| n.to_str()).unwrap_or(name)
+}

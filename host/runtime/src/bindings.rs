@@ -1,0 +1,37 @@
+//! Everything that `bindgen!` generates, fenced in.
+
+/// Filling a component before its snapshot.
+pub(crate) mod preparable {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "trine:rag/preparable",
+        exports: { default: async },
+    });
+}
+
+/// wasi:nn, with `compute` asynchronous: a guest that waits for a device holds no thread.
+pub(crate) mod models {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "trine:rag/models",
+        imports: {
+            "wasi:nn/inference.[method]graph-execution-context.compute": async | trappable,
+            default: trappable,
+        },
+        with: {
+            "wasi:nn/tensor.tensor": crate::nn::Tensor,
+            "wasi:nn/errors.error": crate::nn::Error,
+            "wasi:nn/graph.graph": crate::nn::Graph,
+            "wasi:nn/inference.graph-execution-context": crate::nn::Context,
+        },
+    });
+}
+
+/// spin.toml's variables.
+pub(crate) mod variables {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "trine:rag/variables",
+        imports: { default: trappable },
+    });
+}

@@ -1,0 +1,24 @@
+//! The wasm host: snapshots, composition, requests under limits, HTTP, wasi:nn.
+//!
+//! A bundle's components become one application: [`snapshot`] fills a component and freezes it,
+//! [`manifest`] reads spin.toml, `compose` plugs components together, [`App`] answers each request
+//! with a fresh instance, [`server`] puts it behind HTTP. Tensor work leaves through wasi:nn to
+//! `trine_inference`. Only this crate sees wasmtime.
+
+mod app;
+mod bindings;
+mod compose;
+mod engine;
+mod error;
+mod limits;
+pub mod manifest;
+mod nn;
+pub mod server;
+pub mod snapshot;
+mod state;
+mod variables;
+
+pub use app::{App, AppOptions, Body, Session};
+pub use compose::compose;
+pub use error::RuntimeError;
+pub use limits::Limits;

@@ -1,0 +1,74 @@
+//! Filling a component and freezing it: what it was given becomes its initial memory.
+//!
+//! wasmtime-wizer runs the component once, through its own `trine:rag/snapshot` export, and writes
+//! a component whose data segments are the memory it then has. An instance of that starts by
+//! mapping those pages, copy-on-write, and parses nothing.
+
+use wasmtime::Store;
+use wasmtime::component::{Component, Linker};
+use wasmtime_wizer::{WasmtimeWizerComponent, Wizer};
+
+use crate::RuntimeError;
+use crate::bindings::preparable::Preparable;
+use crate::engine;
+
+/// A chunk of a part: small against a snapshot, large against a call's cost.
+const CHUNK: usize = 1 << 20;
+
+/// One part for a component, under the name it knows it by.
+pub struct Part<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// Its bytes, in pieces that are handed over whole; see [`Part::bytes`].
+    pub chunks: Vec<Vec<u8>>,
+}
+
+impl<'a> Part<'a> {
+    /// A part that may be cut anywhere.
+    pub fn bytes(name: &'a str, bytes: &[u8]) -> Part<'a> {
+        Part { name, chunks: bytes.chunks(CHUNK).map(<[u8]>::to_vec).collect() }
+    }
+}
+
+/// The component `wasm`, called `name` in errors, with `parts` in its memory.
+pub fn snapshot(
+    name: &str,
+    wasm: &[u8],
+    parts: Vec<Part<'_>>,
+) -> Result<Vec<u8>, RuntimeError> {
+    let failed = |error: wasmtime::Error| RuntimeError::Snapshot {
+        component: name.to_owned(),
+        reason: format!("{error:#}"),
+    };
+    // wasmtime calls guests asynchronously; nothing here waits for anything but them.
+    futures::executor::block_on(fill_and_freeze(wasm, parts)).map_err(failed)
+}
+
+async fn fill_and_freeze(wasm: &[u8], parts: Vec<Part<'_>>) -> wasmtime::Result<Vec<u8>> {
+    let wizer = {
+        let mut wizer = Wizer::new();
+        // There is no init function to remove: parts come in through ordinary exports.
+        wizer.keep_init_func(true);
+        wizer
+    };
+    let (context, instrumented) = wizer.instrument_component(wasm)?;
+    let engine = engine::preparing()?;
+    let component = Component::new(&engine, &instrumented)?;
+    let mut linker: Linker<()> = Linker::new(&engine);
+    // Nothing may be called while a component is filled: no model, no clock, no network.
+    linker.define_unknown_imports_as_traps(&component)?;
+    let mut store = Store::new(&engine, ());
+    // The snapshot lifts whole memories; the default bound is meant for guests' own calls.
+    store.set_hostcall_fuel(usize::MAX);
+    let instance = linker.instantiate_async(&mut store, &component).await?;
+    let exports = Preparable::new(&mut store, &instance)?;
+    let guest = exports.trine_rag_snapshot();
+    for part in parts {
+        for chunk in part.chunks {
+            guest.call_load(&mut store, part.name, &chunk).await?.map_err(wasmtime::Error::msg)?;
+        }
+    }
+    guest.call_finish(&mut store).await?.map_err(wasmtime::Error::msg)?;
+    let mut filled = WasmtimeWizerComponent { store: &mut store, instance };
+    wizer.snapshot_component(&context, &mut filled).await
+}
