@@ -123,15 +123,10 @@ fn collect(
 }
 
 /// The first stage alone.
-pub fn retrieve(
-    request: RetrieveRequest,
-    defaults: Defaults,
-) -> Result<RetrieveReply, Problem> {
+pub fn retrieve(request: RetrieveRequest, defaults: Defaults) -> Result<RetrieveReply, Problem> {
     let total = Stopwatch::start();
-    let options = RetrievalOptions {
-        top_k: request.top_k.unwrap_or(defaults.top_k),
-        exact: request.exact,
-    };
+    let options =
+        RetrievalOptions { top_k: request.top_k.unwrap_or(defaults.top_k), exact: request.exact };
     let retrieval = retriever::retrieve(&request.query, options).map_err(at("retriever"))?;
     Ok(RetrieveReply {
         query: request.query,

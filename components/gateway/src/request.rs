@@ -220,9 +220,8 @@ mod tests {
 
     #[test]
     fn limits_are_held() {
-        let wrong = |s| {
-            message(AnswerRequest::from_query_string(s).unwrap().checked().unwrap_err())
-        };
+        let wrong =
+            |s| message(AnswerRequest::from_query_string(s).unwrap().checked().unwrap_err());
         assert!(wrong("q=+").contains("empty"));
         assert!(wrong("q=a%00b").contains("NUL"));
         assert!(wrong("q=a&top_k=0").contains("1 to 200"));

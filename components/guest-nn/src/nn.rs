@@ -75,9 +75,7 @@ impl Graph {
         let context = self.graph.init_execution_context()?;
         let inputs = inputs
             .into_iter()
-            .map(|(name, t)| {
-                (name.to_owned(), tensor::Tensor::new(&t.dimensions, t.ty, &t.data))
-            })
+            .map(|(name, t)| (name.to_owned(), tensor::Tensor::new(&t.dimensions, t.ty, &t.data)))
             .collect();
         Ok(Outputs(context.compute(inputs)?))
     }

@@ -51,7 +51,11 @@ impl SentenceEncoder {
     ) -> Result<Vec<Embedding>, NnError> {
         let longest = encoded.iter().map(|e| e.ids.len()).max().unwrap_or(0);
         let &[rows, columns, width] = dimensions else {
-            return Err(NnError::Failed(format!("`{}` returned rank {}", self.graph, dimensions.len())));
+            return Err(NnError::Failed(format!(
+                "`{}` returned rank {}",
+                self.graph,
+                dimensions.len()
+            )));
         };
         if (rows as usize, columns as usize) != (encoded.len(), longest) || hidden.is_empty() {
             return Err(NnError::Failed(format!("`{}` returned {dimensions:?}", self.graph)));

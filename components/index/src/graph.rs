@@ -70,8 +70,14 @@ impl Graph {
     /// Connects `vectors`, on all the threads of the current rayon pool.
     pub fn build(vectors: Vec<Vector>, options: BuildOptions) -> Result<Graph, IndexError> {
         let dimensions = vectors.first().map_or(0, Vector::dimensions);
-        if let Some((index, odd)) = vectors.iter().enumerate().find(|(_, v)| v.dimensions() != dimensions) {
-            return Err(IndexError::Dimensions { index, found: odd.dimensions(), expected: dimensions });
+        if let Some((index, odd)) =
+            vectors.iter().enumerate().find(|(_, v)| v.dimensions() != dimensions)
+        {
+            return Err(IndexError::Dimensions {
+                index,
+                found: odd.dimensions(),
+                expected: dimensions,
+            });
         }
         let ids = (0..vectors.len() as u32).collect();
         let map = Builder::default()
@@ -156,7 +162,9 @@ mod tests {
         let centres: Vec<Vec<f32>> =
             (0..100).map(|_| (0..dimensions).map(|_| next()).collect()).collect();
         (0..count)
-            .map(|i| Vector::normalized(centres[i % 100].iter().map(|c| c + 0.7 * next()).collect()))
+            .map(|i| {
+                Vector::normalized(centres[i % 100].iter().map(|c| c + 0.7 * next()).collect())
+            })
             .collect()
     }
 

@@ -98,7 +98,9 @@ fn check(query: &str, candidates: &[Candidate], options: RerankOptions) -> Resul
         return refuse(format!("top_n is {n}; it may be 1 to {MOST_CANDIDATES}"));
     }
     if given > MOST_CANDIDATES {
-        return refuse(format!("{given} passages; at most {MOST_CANDIDATES} can be reranked at once"));
+        return refuse(format!(
+            "{given} passages; at most {MOST_CANDIDATES} can be reranked at once"
+        ));
     }
     if query.trim().is_empty() {
         return refuse("the query is empty".to_owned());

@@ -13,11 +13,7 @@ pub mod words;
 /// `markdown` says that `text` is Markdown whose markup is to be removed; the empty
 /// title and no headings leave the text alone.
 pub fn passage_input(title: &str, headings: &[String], text: &str, markdown: bool) -> String {
-    let plain = if markdown {
-        markdown::plain(text)
-    } else {
-        text.to_owned()
-    };
+    let plain = if markdown { markdown::plain(text) } else { text.to_owned() };
     let mut input = String::with_capacity(title.len() + plain.len() + 64);
     for part in std::iter::once(title).chain(headings.iter().map(String::as_str)) {
         if !part.is_empty() {

@@ -20,10 +20,7 @@ use crate::markdown::{self, Block, BlockKind};
 pub fn sentences(text: &str, markdown: bool) -> Vec<Range<usize>> {
     if markdown {
         let blocks = markdown::blocks(text);
-        blocks
-            .iter()
-            .flat_map(|block| block_sentences(text, block))
-            .collect()
+        blocks.iter().flat_map(|block| block_sentences(text, block)).collect()
     } else {
         split_paragraphs(text, 0)
     }
@@ -43,9 +40,7 @@ pub fn block_sentences(text: &str, block: &Block) -> Vec<Range<usize>> {
 /// The sentences of a text that begins at byte `offset`.
 fn split_paragraphs(text: &str, offset: usize) -> Vec<Range<usize>> {
     let paragraphs = paragraphs(text).into_iter();
-    paragraphs
-        .flat_map(|range| split(&text[range.clone()], offset + range.start))
-        .collect()
+    paragraphs.flat_map(|range| split(&text[range.clone()], offset + range.start)).collect()
 }
 
 /// Byte ranges of the paragraphs of a plain text, without surrounding white space: what
@@ -79,9 +74,7 @@ fn is_list_item(line: &str) -> bool {
     }
     let label = marker.strip_prefix('(').unwrap_or(marker);
     let bracketed = label.len() < marker.len();
-    let Some(label) = label
-        .strip_suffix(')')
-        .or(label.strip_suffix('.').filter(|_| !bracketed))
+    let Some(label) = label.strip_suffix(')').or(label.strip_suffix('.').filter(|_| !bracketed))
     else {
         return false;
     };
@@ -141,14 +134,9 @@ fn split(paragraph: &str, offset: usize) -> Vec<Range<usize>> {
             .last()
             .is_some_and(|last| goes_on(&unwrapped[last.clone()], &unwrapped[end..]));
     }
-    sentences
-        .iter_mut()
-        .for_each(|range| markdown::trim(&unwrapped, range));
+    sentences.iter_mut().for_each(|range| markdown::trim(&unwrapped, range));
     sentences.retain(|range| unwrapped[range.clone()].contains(char::is_alphanumeric));
-    sentences
-        .into_iter()
-        .map(|range| range.start + offset..range.end + offset)
-        .collect()
+    sentences.into_iter().map(|range| range.start + offset..range.end + offset).collect()
 }
 
 /// The text, as long, with closing brackets for the numbers in `[12]` and `[^1]`: a citation behind
@@ -159,11 +147,7 @@ fn without_citations(text: String) -> String {
     }
     let mut bytes = text.clone().into_bytes();
     let mut at = 0;
-    while let Some(open) = bytes[at..]
-        .iter()
-        .position(|b| *b == b'[')
-        .map(|found| at + found)
-    {
+    while let Some(open) = bytes[at..].iter().position(|b| *b == b'[').map(|found| at + found) {
         let inside = |b: &&u8| b.is_ascii_digit() || matches!(**b, b')' | b'^');
         at = open + 1 + bytes[open + 1..].iter().take_while(inside).count();
         if bytes.get(at) == Some(&b']') {
@@ -180,9 +164,8 @@ const BEFORE_A_NAME: [&str; 22] = [
     "mr", "mrs", "ms", "mt", "prof", "rev", "sen", "st", "vs",
 ];
 /// Abbreviations before a number, words of their own elsewhere.
-const BEFORE_A_NUMBER: [&str; 12] = [
-    "art", "ch", "eq", "no", "nos", "p", "para", "pp", "pt", "sec", "vol", "ver",
-];
+const BEFORE_A_NUMBER: [&str; 12] =
+    ["art", "ch", "eq", "no", "nos", "p", "para", "pp", "pt", "sec", "vol", "ver"];
 /// Abbreviations that also end sentences.
 const ANYWHERE: [&str; 14] = [
     "al", "assn", "co", "corp", "dept", "est", "etc", "inc", "jr", "ltd", "ph.d", "sr", "univ", "v",
@@ -225,9 +208,6 @@ fn goes_on(sentence: &str, rest: &str) -> bool {
     }
     let initials = word.contains('.') && word.split('.').all(|part| part.chars().count() == 1);
     let initial = single && word.chars().all(char::is_uppercase);
-    let opener = next
-        .split(|c: char| !c.is_alphanumeric())
-        .next()
-        .unwrap_or(next);
+    let opener = next.split(|c: char| !c.is_alphanumeric()).next().unwrap_or(next);
     (initial || initials || ANYWHERE.contains(&lower.as_str())) && !OPENERS.contains(&opener)
 }

@@ -43,14 +43,9 @@ impl Encoder {
     pub fn new(tokenizer_json: &[u8], max_tokens: usize) -> Result<Encoder, TokenError> {
         let mut tokenizer =
             Tokenizer::from_bytes(tokenizer_json).map_err(|e| TokenError::Parse(e.to_string()))?;
-        tokenizer
-            .with_truncation(None)
-            .map_err(|e| TokenError::Parse(e.to_string()))?;
+        tokenizer.with_truncation(None).map_err(|e| TokenError::Parse(e.to_string()))?;
         tokenizer.with_padding(None);
-        let encoder = Encoder {
-            tokenizer,
-            max_tokens,
-        };
+        let encoder = Encoder { tokenizer, max_tokens };
         encoder.room(false)?;
         Ok(encoder)
     }
@@ -73,10 +68,7 @@ impl Encoder {
 
     /// The window's tokens that are left for text.
     fn room(&self, pair: bool) -> Result<usize, TokenError> {
-        let special = self
-            .tokenizer
-            .get_post_processor()
-            .map_or(0, |p| p.added_tokens(pair));
+        let special = self.tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(pair));
         match self.max_tokens.checked_sub(special) {
             Some(room) if room > 0 => Ok(room),
             _ => Err(TokenError::Window(self.max_tokens)),
@@ -86,9 +78,7 @@ impl Encoder {
     /// All of `text`'s tokens, no special ones. The whole text is read, however long: only so is
     /// the number of tokens cut known, and callers bound what they take in.
     fn pieces(&self, text: &str) -> Result<Encoding, TokenError> {
-        self.tokenizer
-            .encode_fast(text, false)
-            .map_err(encode_error)
+        self.tokenizer.encode_fast(text, false).map_err(encode_error)
     }
 
     /// Cuts to the window, then lets the tokenizer's own post-processor add its special tokens:
@@ -97,10 +87,8 @@ impl Encoder {
         let length =
             |a: &Encoding, b: &Option<Encoding>| a.len() + b.as_ref().map_or(0, |b| b.len());
         let whole = length(&first, &second);
-        let window = TruncationParams {
-            max_length: self.room(second.is_some())?,
-            ..Default::default()
-        };
+        let window =
+            TruncationParams { max_length: self.room(second.is_some())?, ..Default::default() };
         let (mut first, mut second) =
             truncate_encodings(first, second, &window).map_err(encode_error)?;
         // What was cut off stays with an encoding as its "overflowing" parts; nobody reads them.
@@ -108,10 +96,7 @@ impl Encoder {
             encoding.take_overflowing();
         }
         let truncated = whole - length(&first, &second);
-        let encoding = self
-            .tokenizer
-            .post_process(first, second, true)
-            .map_err(encode_error)?;
+        let encoding = self.tokenizer.post_process(first, second, true).map_err(encode_error)?;
         Ok(Encoded {
             ids: encoding.get_ids().to_vec(),
             type_ids: encoding.get_type_ids().to_vec(),

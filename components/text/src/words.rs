@@ -5,11 +5,11 @@ use unicode_segmentation::UnicodeSegmentation;
 /// English words too common to tell one text from another.
 const STOP_WORDS: &[&str] = &[
     "a", "about", "an", "and", "any", "are", "as", "at", "be", "been", "by", "can", "could", "did",
-    "do", "does", "for", "from", "had", "has", "have", "her", "his", "how", "i", "if", "in", "into",
-    "is", "it", "its", "many", "may", "me", "much", "my", "of", "on", "or", "our", "should", "so",
-    "some", "than", "that", "the", "their", "them", "there", "these", "they", "this", "those", "to",
-    "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "whose", "why",
-    "will", "with", "would", "you", "your",
+    "do", "does", "for", "from", "had", "has", "have", "her", "his", "how", "i", "if", "in",
+    "into", "is", "it", "its", "many", "may", "me", "much", "my", "of", "on", "or", "our",
+    "should", "so", "some", "than", "that", "the", "their", "them", "there", "these", "they",
+    "this", "those", "to", "was", "we", "were", "what", "when", "where", "which", "while", "who",
+    "whom", "whose", "why", "will", "with", "would", "you", "your",
 ];
 
 /// Letters that are kept of a long word: inflections mostly change what follows them.

@@ -94,9 +94,7 @@ const SCRAPS: [&str; 72] = [
 
 fn text(random: &mut Random) -> String {
     let length = random.below(60);
-    (0..length)
-        .map(|_| SCRAPS[random.below(SCRAPS.len())])
-        .collect()
+    (0..length).map(|_| SCRAPS[random.below(SCRAPS.len())]).collect()
 }
 
 fn assert_ranges(text: &str, ranges: &[Range<usize>], what: &str) {
@@ -141,15 +139,9 @@ fn plain_text_keeps_every_letter() {
     let mut random = Random(77);
     for _ in 0..5_000 {
         let text = text(&mut random);
-        let in_sentences: String = sentences(&text, false)
-            .into_iter()
-            .map(|range| &text[range])
-            .collect();
-        let letters = |text: &str| {
-            text.chars()
-                .filter(|c| c.is_alphabetic())
-                .collect::<String>()
-        };
+        let in_sentences: String =
+            sentences(&text, false).into_iter().map(|range| &text[range]).collect();
+        let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
         assert_eq!(letters(&in_sentences), letters(&text), "{text:?}");
     }
 }

@@ -3,10 +3,7 @@
 use trine_text::sentences::sentences;
 
 fn split(text: &str, markdown: bool) -> Vec<&str> {
-    sentences(text, markdown)
-        .into_iter()
-        .map(|range| &text[range])
-        .collect()
+    sentences(text, markdown).into_iter().map(|range| &text[range]).collect()
 }
 
 #[test]
@@ -43,10 +40,7 @@ fn abbreviations_and_numbers_do_not_end_a_sentence() {
     ] {
         assert_eq!(split(whole, false), [whole]);
     }
-    assert_eq!(
-        split("He moved to the U.S. The rest stayed.", false).len(),
-        2
-    );
+    assert_eq!(split("He moved to the U.S. The rest stayed.", false).len(), 2);
     assert_eq!(split("The answer is no. Then go.", false).len(), 2);
     assert_eq!(split("Leave at 5 p.m. You may stay.", false).len(), 2);
     assert_eq!(split("It is plan B. It works.", false).len(), 2);
@@ -57,12 +51,7 @@ fn lists_in_plain_text_are_split_at_their_items() {
     let list = "Bring:\n- a passport\n  or a card\n- a pen\n1. Sign here\n";
     assert_eq!(
         split(list, false),
-        [
-            "Bring:",
-            "- a passport\n  or a card",
-            "- a pen",
-            "1. Sign here"
-        ]
+        ["Bring:", "- a passport\n  or a card", "- a pen", "1. Sign here"]
     );
 }
 
@@ -83,13 +72,8 @@ fn citations_belong_to_the_sentence_before_them() {
 fn enumerations_in_a_paragraph_are_split_at_their_lines() {
     let text =
         "a. Assign managers;\n  b. Specify:\n    (1) Users; and\n    (ii) roles.\n  c. Review it.";
-    let items = [
-        "a. Assign managers;",
-        "b. Specify:",
-        "(1) Users; and",
-        "(ii) roles.",
-        "c. Review it.",
-    ];
+    let items =
+        ["a. Assign managers;", "b. Specify:", "(1) Users; and", "(ii) roles.", "c. Review it."];
     assert_eq!(split(text, true), items);
     assert_eq!(split(text, false), items);
 }
@@ -122,13 +106,9 @@ fn markdown_is_split_by_blocks_and_markup_is_no_text() {
 
 #[test]
 fn nothing_comes_of_nothing() {
-    for (text, markdown) in [
-        ("", false),
-        ("", true),
-        (" \n\t\n", true),
-        ("***\n---", true),
-        ("…\n", false),
-    ] {
+    for (text, markdown) in
+        [("", false), ("", true), (" \n\t\n", true), ("***\n---", true), ("…\n", false)]
+    {
         assert!(sentences(text, markdown).is_empty(), "{text:?}");
     }
 }

@@ -45,9 +45,9 @@ fn tiny_tokenizer() -> Vec<u8> {
 
 /// MiniLM's tokenizer where the model is at hand.
 fn minilm_tokenizer() -> Option<Vec<u8>> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"))
-    });
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
     let folder = std::env::var_os("TRINE_TEST_MODEL")
         .map(PathBuf::from)
         .or_else(|| Some(cache?.join("trine/models/all-MiniLM-L6-v2")))?;
@@ -70,7 +70,9 @@ fn assert_pair(encoder: &Encoder, pair: &Pair) {
 
 #[test]
 fn texts_and_pairs_are_those_of_transformers() {
-    let Some(tokenizer) = minilm_tokenizer() else { return };
+    let Some(tokenizer) = minilm_tokenizer() else {
+        return;
+    };
     let golden: Golden =
         serde_json::from_slice(&std::fs::read(golden("minilm.json")).unwrap()).unwrap();
     assert_eq!(golden.texts.len(), 100);
@@ -90,10 +92,9 @@ fn texts_and_pairs_are_those_of_transformers() {
 
 #[test]
 fn a_pair_is_cut_as_transformers_cuts_it() {
-    let tiny: Tiny = serde_json::from_slice(
-        &std::fs::read(golden("tiny-cross-encoder/golden.json")).unwrap(),
-    )
-    .unwrap();
+    let tiny: Tiny =
+        serde_json::from_slice(&std::fs::read(golden("tiny-cross-encoder/golden.json")).unwrap())
+            .unwrap();
     let encoder = Encoder::new(&tiny_tokenizer(), tiny.window).unwrap();
     assert!(tiny.cases.iter().any(|c| c.truncated > 0) && tiny.cases.len() >= 10);
     for pair in &tiny.cases {

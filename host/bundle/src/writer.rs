@@ -45,8 +45,7 @@ impl Writer {
         let written = self.commit(&toc, &digest);
         written.map_err(|error| self.io(error))?;
         let Writer { path, file, .. } = self;
-        file.persist(&path)
-            .map_err(|e| BundleError::Io { path: path.clone(), error: e.error })?;
+        file.persist(&path).map_err(|e| BundleError::Io { path: path.clone(), error: e.error })?;
         sync_folder(&path);
         Ok(hex(&digest))
     }

@@ -29,7 +29,9 @@ fn what_is_written_is_read() {
     assert_eq!(reader.digest(), digest);
     assert_eq!(reader.read("bundle.json").unwrap(), br#"{"passages":3}"#);
     assert_eq!(reader.read("empty").unwrap(), b"");
-    assert!(matches!(reader.read("other"), Err(BundleError::NoSection { name, .. }) if name == "other"));
+    assert!(
+        matches!(reader.read("other"), Err(BundleError::NoSection { name, .. }) if name == "other")
+    );
     assert_eq!(read_all(&a).unwrap(), 5014);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file stays");
 }

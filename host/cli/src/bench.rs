@@ -119,7 +119,12 @@ fn print(report: &Value) {
     for (name, value) in report.as_object().into_iter().flatten() {
         if let Some(name) = name.strip_suffix("_ms") {
             let number = |key: &str| value.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
-            println!("{:<28} {:>10.3} {:>10.3}", name.replace('_', " "), number("median"), number("p99"));
+            println!(
+                "{:<28} {:>10.3} {:>10.3}",
+                name.replace('_', " "),
+                number("median"),
+                number("p99")
+            );
         }
     }
 }

@@ -18,15 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut tokenizer =
         tokenizers::Tokenizer::from_file(PathBuf::from(model).join("tokenizer.json"))
             .map_err(|e| e.to_string())?;
-    tokenizer
-        .with_padding(None)
-        .with_truncation(None)
-        .map_err(|e| e.to_string())?;
-    print(&paths, &|text| {
-        tokenizer
-            .encode(text, false)
-            .map_or(0, |encoded| encoded.len())
-    })
+    tokenizer.with_padding(None).with_truncation(None).map_err(|e| e.to_string())?;
+    print(&paths, &|text| tokenizer.encode(text, false).map_or(0, |encoded| encoded.len()))
 }
 
 fn print(

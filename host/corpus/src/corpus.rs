@@ -32,11 +32,7 @@ impl Corpus {
     pub fn open(paths: &[PathBuf], options: ReadOptions) -> Result<Corpus, Error> {
         let mut found = Report::default();
         let sources = walk::walk(paths, &options, &mut found)?;
-        Ok(Corpus {
-            sources,
-            options,
-            found,
-        })
+        Ok(Corpus { sources, options, found })
     }
 
     /// How many files there are.
@@ -60,10 +56,7 @@ impl Corpus {
         sink: &mut dyn FnMut(Vec<Passage>) -> Result<(), E>,
     ) -> Result<Report, E> {
         let mut receive = |cut: Cut, report: &mut Report| {
-            let source = cut
-                .passages
-                .first()
-                .map_or("", |passage| passage.source.as_str());
+            let source = cut.passages.first().map_or("", |passage| passage.source.as_str());
             if cut.over_window > 0 {
                 let passages = cut.over_window;
                 report.warn(source, format_args!("has so long a title that {passages} of its passages exceed the model's window; shorten it"));
@@ -98,20 +91,14 @@ impl Corpus {
             // One group is received while the next is made.
             let (sender, receiver) = sync_channel(1);
             scope.spawn(move || {
-                let mut producer = Producer {
-                    options: self.options,
-                    map,
-                    sender,
-                };
+                let mut producer = Producer { options: self.options, map, sender };
                 producer.run(&self.sources)
             });
             self.receive(receiver, progress, receive)
         })?;
         if report.documents == 0 {
             let reasons = report.skipped.iter().take(5);
-            let reasons: Vec<_> = reasons
-                .map(|s| format!("{} {}", s.path, s.reason))
-                .collect();
+            let reasons: Vec<_> = reasons.map(|s| format!("{} {}", s.path, s.reason)).collect();
             let (files, reasons) = (self.files(), reasons.join("; "));
             return Err(Error::NothingRead { files, reasons }.into());
         }
@@ -143,18 +130,8 @@ impl Corpus {
                     receive(read.value, &mut report)?;
                 }
             }
-            let Report {
-                bytes,
-                documents,
-                passages,
-                ..
-            } = report;
-            progress(Progress {
-                bytes,
-                total_bytes,
-                documents,
-                passages,
-            });
+            let Report { bytes, documents, passages, .. } = report;
+            progress(Progress { bytes, total_bytes, documents, passages });
         }
         Ok(report)
     }
@@ -163,11 +140,7 @@ impl Corpus {
 /// One file or record to be read.
 enum Job<'a> {
     File(&'a Source),
-    Record {
-        path: String,
-        line: Result<Vec<u8>, String>,
-        bytes: u64,
-    },
+    Record { path: String, line: Result<Vec<u8>, String>, bytes: u64 },
 }
 
 /// What became of a [`Job`].
@@ -223,11 +196,7 @@ impl<T: Send> Producer<'_, T> {
             Ok(lines) => lines,
             Err(error) => {
                 let line = Err(format!("cannot be read: {error}"));
-                let job = Job::Record {
-                    path: source.name.clone(),
-                    line,
-                    bytes: 0,
-                };
+                let job = Job::Record { path: source.name.clone(), line, bytes: 0 };
                 return Box::new(std::iter::once(job));
             }
         };
@@ -237,21 +206,14 @@ impl<T: Send> Producer<'_, T> {
             let bytes = lines.bytes_taken() - taken;
             taken += bytes;
             let path = records::line_name(source, line.number);
-            Some(Job::Record {
-                path,
-                line: line.bytes,
-                bytes,
-            })
+            Some(Job::Record { path, line: line.bytes, bytes })
         }))
     }
 
     fn send(&self, jobs: Vec<Job<'_>>) -> bool {
         let map = self.map;
         let options = &self.options;
-        let outcomes = jobs
-            .into_par_iter()
-            .map(|job| job.run(options, map))
-            .collect();
+        let outcomes = jobs.into_par_iter().map(|job| job.run(options, map)).collect();
         self.sender.send(outcomes).is_ok()
     }
 }
@@ -270,11 +232,7 @@ impl Job<'_> {
         map: &(dyn Fn(Document) -> Option<T> + Sync),
     ) -> Outcome<T> {
         let (path, bytes, reading) = match self {
-            Job::File(source) => (
-                source.name.clone(),
-                source.size,
-                read::file(source, options),
-            ),
+            Job::File(source) => (source.name.clone(), source.size, read::file(source, options)),
             Job::Record { path, line, bytes } => {
                 (path, bytes, line.and_then(|line| records::record(&line)))
             }
@@ -282,16 +240,8 @@ impl Job<'_> {
         let result = reading.and_then(|Reading { document, warning }| {
             let source = document.source.clone();
             let value = map(document).ok_or("has no text but its title")?;
-            Ok(Read {
-                source,
-                warning,
-                value,
-            })
+            Ok(Read { source, warning, value })
         });
-        Outcome {
-            path,
-            bytes,
-            result,
-        }
+        Outcome { path, bytes, result }
     }
 }

@@ -46,13 +46,7 @@ impl Default for CutOptions {
     /// For encoders of 256 tokens: texts of about 200, 32 of them shared.
     fn default() -> Self {
         let cutting = Cutting::Sections;
-        CutOptions {
-            cutting,
-            window: 256,
-            special: 2,
-            target: 200,
-            overlap: 32,
-        }
+        CutOptions { cutting, window: 256, special: 2, target: 200, overlap: 32 }
     }
 }
 
@@ -105,11 +99,7 @@ impl<'a> Cutter<'a> {
     /// Tokens left for a passage's text under these headings, and how many of the
     /// headings, innermost last, there is room for.
     fn room(&self, document: &Document, headings: &[String]) -> (usize, usize) {
-        let window = self
-            .options
-            .window
-            .saturating_sub(self.options.special)
-            .max(1);
+        let window = self.options.window.saturating_sub(self.options.special).max(1);
         let least = (window / 4).max(1);
         for kept in (0..=headings.len()).rev() {
             let kept_headings = &headings[headings.len() - kept..];
@@ -150,12 +140,7 @@ impl<'a> Cutter<'a> {
     fn heading(&self, document: &Document, section: &Section) -> Unit {
         let range = section.start..section.body.start;
         let text = trine_text::markdown::plain(&document.text[range.clone()]);
-        Unit {
-            range,
-            tokens: (self.count)(&text),
-            block: 0,
-            kind: Kind::Heading,
-        }
+        Unit { range, tokens: (self.count)(&text), block: 0, kind: Kind::Heading }
     }
 
     fn cut_group(&self, document: &Document, group: &Group, cut: &mut Cut) {
@@ -166,22 +151,11 @@ impl<'a> Cutter<'a> {
         let fits = |units: &[Unit]| {
             let passage = passage(units);
             let markdown = passage.media_type == MediaType::Markdown;
-            (self.count)(&passage_input(
-                &passage.title,
-                headings,
-                &passage.text,
-                markdown,
-            )) <= window
+            (self.count)(&passage_input(&passage.title, headings, &passage.text, markdown))
+                <= window
         };
-        let CutOptions {
-            target, overlap, ..
-        } = self.options;
-        let packing = Packing {
-            room,
-            target: target.min(room),
-            overlap,
-            fits: &fits,
-        };
+        let CutOptions { target, overlap, .. } = self.options;
+        let packing = Packing { room, target: target.min(room), overlap, fits: &fits };
         for (range, fits) in pack(&group.units, &packing) {
             let units = &group.units[range];
             if units.iter().any(|unit| unit.tokens > 0) {
@@ -207,23 +181,13 @@ struct Group {
 impl Group {
     fn of(section: &Section, heading: Unit, units: &[Unit]) -> Group {
         let path = section.path.clone();
-        Group {
-            depth: path.len(),
-            path,
-            units: units.to_vec(),
-            heading,
-        }
+        Group { depth: path.len(), path, units: units.to_vec(), heading }
     }
 
     /// This group with one more section; `None` for sections that are neither siblings
     /// nor parent and child.
     fn join(&self, section: &Section, heading: &Unit, units: &[Unit]) -> Option<Group> {
-        let shared = self
-            .path
-            .iter()
-            .zip(&section.path)
-            .take_while(|(a, b)| a == b)
-            .count();
+        let shared = self.path.iter().zip(&section.path).take_while(|(a, b)| a == b).count();
         let depth = self.depth.max(section.path.len());
         let last = self.units.last()?;
         if shared + 1 < depth {
@@ -235,21 +199,10 @@ impl Group {
         }
         joined.extend(self.units.iter().cloned());
         let offset = last.block + 1;
-        joined.push(Unit {
-            block: offset,
-            ..heading.clone()
-        });
-        joined.extend(units.iter().map(|unit| Unit {
-            block: unit.block + offset,
-            ..unit.clone()
-        }));
+        joined.push(Unit { block: offset, ..heading.clone() });
+        joined.extend(units.iter().map(|unit| Unit { block: unit.block + offset, ..unit.clone() }));
         let path = self.path[..shared].to_vec();
-        Some(Group {
-            path,
-            depth,
-            units: joined,
-            heading: self.heading.clone(),
-        })
+        Some(Group { path, depth, units: joined, heading: self.heading.clone() })
     }
 }
 
@@ -260,19 +213,13 @@ fn passage(document: &Document, headings: &[String], units: &[Unit]) -> Passage 
         _ => (0, 0),
     };
     // What begins in the middle of a code block has lost its fence: it is no Markdown.
-    let in_code = units
-        .first()
-        .is_some_and(|unit| unit.kind == Kind::CodeRest);
+    let in_code = units.first().is_some_and(|unit| unit.kind == Kind::CodeRest);
     Passage {
         source: document.source.clone(),
         title: document.title.clone(),
         headings: headings.to_vec(),
         text: document.text[start..end].to_owned(),
-        media_type: if in_code {
-            MediaType::Plain
-        } else {
-            document.media_type
-        },
+        media_type: if in_code { MediaType::Plain } else { document.media_type },
         start: start as u64,
         end: end as u64,
     }
@@ -284,14 +231,6 @@ fn whole(document: &Document) -> Cut {
     if range.is_empty() && document.title.is_empty() {
         return Cut::default();
     }
-    let unit = Unit {
-        range,
-        tokens: 0,
-        block: 0,
-        kind: Kind::Sentence,
-    };
-    Cut {
-        passages: vec![passage(document, &[], &[unit])],
-        over_window: 0,
-    }
+    let unit = Unit { range, tokens: 0, block: 0, kind: Kind::Sentence };
+    Cut { passages: vec![passage(document, &[], &[unit])], over_window: 0 }
 }

@@ -23,11 +23,7 @@ pub struct Document {
 impl Document {
     /// Byte offset of the first byte that is neither byte order mark nor front matter.
     pub fn body_start(&self) -> usize {
-        let mark = if self.text.starts_with('\u{feff}') {
-            '\u{feff}'.len_utf8()
-        } else {
-            0
-        };
+        let mark = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         match self.media_type {
             MediaType::Markdown => {
                 markdown::front_matter(&self.text).map_or(mark, |found| found.end)
@@ -43,9 +39,7 @@ pub(crate) fn markdown_title(text: &str) -> Option<String> {
     let titled = markdown::front_matter(text).and_then(|found| front_fields::title(&found));
     titled.or_else(|| {
         let blocks = markdown::blocks(text);
-        let heading = blocks
-            .iter()
-            .find(|block| block.kind == BlockKind::Heading(1))?;
+        let heading = blocks.iter().find(|block| block.kind == BlockKind::Heading(1))?;
         Some(heading_text(&text[heading.range.clone()])).filter(|title| !title.is_empty())
     })
 }
@@ -54,10 +48,7 @@ pub(crate) fn markdown_title(text: &str) -> Option<String> {
 pub(crate) fn restructured_title(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().take(50).map(str::trim).collect();
     let underlined = lines.windows(2).find(|pair| {
-        let adornment = pair[1]
-            .as_bytes()
-            .first()
-            .filter(|b| b.is_ascii_punctuation());
+        let adornment = pair[1].as_bytes().first().filter(|b| b.is_ascii_punctuation());
         let uniform = adornment.is_some_and(|first| pair[1].bytes().all(|b| b == *first));
         !pair[0].is_empty() && uniform && pair[1].len() >= pair[0].chars().count().max(3)
     })?;
@@ -66,16 +57,12 @@ pub(crate) fn restructured_title(text: &str) -> Option<String> {
 
 /// A heading as a reader sees it, on one line.
 pub(crate) fn heading_text(heading: &str) -> String {
-    markdown::plain(heading)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    markdown::plain(heading).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A path's last part without its extension.
 pub(crate) fn stem(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     let name = name.strip_suffix(".gz").unwrap_or(name);
-    name.rsplit_once('.')
-        .map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem })
+    name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem })
 }

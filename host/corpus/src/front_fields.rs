@@ -14,22 +14,11 @@ pub(crate) fn title(front_matter: &FrontMatter<'_>) -> Option<String> {
 
 fn toml_title(fields: &str) -> Option<String> {
     let of_table = |fields: &str| -> Option<String> {
-        Some(
-            fields
-                .parse::<toml::Table>()
-                .ok()?
-                .get("title")?
-                .as_str()?
-                .to_owned(),
-        )
+        Some(fields.parse::<toml::Table>().ok()?.get("title")?.as_str()?.to_owned())
     };
     // Where a template makes the whole no TOML, the line alone may still be.
-    of_table(fields).or_else(|| {
-        fields
-            .lines()
-            .filter(|l| l.starts_with("title"))
-            .find_map(of_table)
-    })
+    of_table(fields)
+        .or_else(|| fields.lines().filter(|l| l.starts_with("title")).find_map(of_table))
 }
 
 /// The scalar of a top-level `title:` (YAML 1.2, chapters 7 and 8): plain, quoted, or a
@@ -38,9 +27,7 @@ fn yaml_title(fields: &str) -> Option<String> {
     let mut lines = fields.lines();
     let value = lines.find_map(|line| line.strip_prefix("title:"))?.trim();
     let continued = || {
-        let indented = lines
-            .clone()
-            .take_while(|line| line.starts_with([' ', '\t']));
+        let indented = lines.clone().take_while(|line| line.starts_with([' ', '\t']));
         indented.map(str::trim).collect::<Vec<_>>().join(" ")
     };
     Some(match value.chars().next() {

@@ -14,9 +14,8 @@ use crate::document::{self, Document};
 use crate::walk::Source;
 
 /// Extensions of the files that are read from folders; JSONL files may be `.gz` as well.
-pub const EXTENSIONS: [&str; 12] = [
-    "md", "markdown", "mdx", "html", "htm", "txt", "text", "rst", "pdf", "jsonl", "ndjson", "gz",
-];
+pub const EXTENSIONS: [&str; 12] =
+    ["md", "markdown", "mdx", "html", "htm", "txt", "text", "rst", "pdf", "jsonl", "ndjson", "gz"];
 
 /// Limits on what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +30,7 @@ pub struct ReadOptions {
 impl Default for ReadOptions {
     /// 64 MiB a file, 16 MiB a record.
     fn default() -> Self {
-        ReadOptions {
-            max_file_bytes: 64 << 20,
-            max_record_bytes: 16 << 20,
-        }
+        ReadOptions { max_file_bytes: 64 << 20, max_record_bytes: 16 << 20 }
     }
 }
 
@@ -89,23 +85,12 @@ pub(crate) fn file(source: &Source, options: &ReadOptions) -> Result<Reading, St
         let text = pdf::text(bytes, &source.name)?;
         let title = document::stem(&source.name).to_owned();
         let name = source.name.clone();
-        let document = Document {
-            source: name,
-            title,
-            text,
-            media_type: MediaType::Plain,
-        };
-        return Ok(Reading {
-            document,
-            warning: None,
-        });
+        let document = Document { source: name, title, text, media_type: MediaType::Plain };
+        return Ok(Reading { document, warning: None });
     }
     let decoded = text::decode(bytes, source.format == Format::Html)?;
     let document = from_text(source.name.clone(), decoded.text, source.format)?;
-    Ok(Reading {
-        document,
-        warning: decoded.warning,
-    })
+    Ok(Reading { document, warning: decoded.warning })
 }
 
 fn from_text(source: String, text: String, format: Format) -> Result<Document, String> {
@@ -119,20 +104,13 @@ fn from_text(source: String, text: String, format: Format) -> Result<Document, S
         Format::RestructuredText => (document::restructured_title(&text), text, MediaType::Plain),
         _ => (None, text, MediaType::Plain),
     };
-    Ok(Document {
-        source,
-        title: title.unwrap_or(stem),
-        text,
-        media_type,
-    })
+    Ok(Document { source, title: title.unwrap_or(stem), text, media_type })
 }
 
 /// The file's bytes; it may have grown since it was found.
 fn bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let read = |bytes: &mut Vec<u8>| {
-        std::fs::File::open(path)?
-            .take(limit.saturating_add(1))
-            .read_to_end(bytes)
+        std::fs::File::open(path)?.take(limit.saturating_add(1)).read_to_end(bytes)
     };
     let mut bytes = Vec::new();
     read(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;

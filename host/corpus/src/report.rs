@@ -52,10 +52,7 @@ impl Report {
 
     pub(crate) fn skip(&mut self, path: impl Into<String>, reason: impl Into<String>) {
         if self.skipped.len() < Self::MAX_NOTES {
-            self.skipped.push(Skipped {
-                path: path.into(),
-                reason: reason.into(),
-            });
+            self.skipped.push(Skipped { path: path.into(), reason: reason.into() });
         } else {
             self.unlisted += 1;
         }

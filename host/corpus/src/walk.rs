@@ -37,10 +37,7 @@ pub(crate) fn walk(
 ) -> Result<Vec<Source>, Error> {
     let mut found = Vec::new();
     for path in paths {
-        let open = |source| Error::Open {
-            path: path.clone(),
-            source,
-        };
+        let open = |source| Error::Open { path: path.clone(), source };
         let metadata = std::fs::metadata(path).map_err(open)?;
         if metadata.is_dir() {
             let root = path.canonicalize().map_err(open)?;
@@ -51,10 +48,7 @@ pub(crate) fn walk(
     }
     let mut seen = HashSet::new();
     found.retain(|file| {
-        let is_new = file
-            .path
-            .canonicalize()
-            .map_or(true, |path| seen.insert(path));
+        let is_new = file.path.canonicalize().map_or(true, |path| seen.insert(path));
         if !is_new {
             report.skip(slashed(&file.path), "was given twice");
         }
@@ -76,9 +70,7 @@ pub(crate) fn walk(
 }
 
 fn folder(given: &Path, root: &Path, report: &mut Report, found: &mut Vec<Found>) {
-    let walker = ignore::WalkBuilder::new(root)
-        .sort_by_file_name(|a, b| a.cmp(b))
-        .build();
+    let walker = ignore::WalkBuilder::new(root).sort_by_file_name(|a, b| a.cmp(b)).build();
     let mut unread: BTreeMap<String, u64> = BTreeMap::new();
     for entry in walker {
         let entry = match entry {
@@ -98,20 +90,13 @@ fn folder(given: &Path, root: &Path, report: &mut Report, found: &mut Vec<Found>
                 continue;
             };
             let size = entry.metadata().map_or(0, |metadata| metadata.len());
-            let root_name = root
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
+            let root_name = root.file_name().map(|name| name.to_string_lossy().into_owned());
             let names = [
                 relative.clone(),
                 format!("{}/{relative}", root_name.unwrap_or_default()),
                 slashed(&given.join(&relative)),
             ];
-            found.push(Found {
-                path: entry.into_path(),
-                names,
-                format,
-                size,
-            });
+            found.push(Found { path: entry.into_path(), names, format, size });
         }
     }
     for (extension, count) in unread {
@@ -129,49 +114,30 @@ fn file(path: &Path, size: u64, found: &mut Vec<Found>) {
         None => name.clone(),
     };
     let format = Format::of(&name).unwrap_or(Format::Text);
-    found.push(Found {
-        path: path.to_owned(),
-        names: [name, with_folder, full],
-        format,
-        size,
-    });
+    found.push(Found { path: path.to_owned(), names: [name, with_folder, full], format, size });
 }
 
 /// Gives every file the shortest kind of name by which no two are called the same.
 fn named(found: Vec<Found>) -> Vec<Source> {
     let unique = |which: usize| {
         let mut seen = HashSet::new();
-        found
-            .iter()
-            .all(|file| seen.insert(file.names[which].as_str()))
+        found.iter().all(|file| seen.insert(file.names[which].as_str()))
     };
     let which = (0..2).find(|which| unique(*which)).unwrap_or(2);
     let source = |file: Found| {
         let [short, middle, long] = file.names;
-        let name = [short, middle, long]
-            .into_iter()
-            .nth(which)
-            .unwrap_or_default();
-        Source {
-            path: file.path,
-            name,
-            format: file.format,
-            size: file.size,
-        }
+        let name = [short, middle, long].into_iter().nth(which).unwrap_or_default();
+        Source { path: file.path, name, format: file.format, size: file.size }
     };
     found.into_iter().map(source).collect()
 }
 
 fn extension(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.rsplit_once('.')
-        .map_or(String::new(), |(_, extension)| extension.to_lowercase())
+    name.rsplit_once('.').map_or(String::new(), |(_, extension)| extension.to_lowercase())
 }
 
 fn slashed(path: &Path) -> String {
-    let parts: Vec<_> = path
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.join("/").replace("//", "/")
 }

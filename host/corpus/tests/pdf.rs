@@ -8,10 +8,7 @@ use trine_corpus::{MediaType, ReadOptions};
 /// A PDF file of one page with this content, whose drawing `F` has its own content.
 fn pdf(content: &str, form: &str) -> Vec<u8> {
     let stream = |dict: &str, content: &str| {
-        format!(
-            "<<{dict} /Length {}>>\nstream\n{content}\nendstream",
-            content.len()
-        )
+        format!("<<{dict} /Length {}>>\nstream\n{content}\nendstream", content.len())
     };
     let objects = [
         "<</Type /Catalog /Pages 2 0 R>>".to_owned(),
@@ -46,20 +43,10 @@ const LINES: &str = "BT /T 12 Tf 50 700 Td (Leave is earned) Tj 0 -14 Td (by the
 fn pdf_files_are_read_as_plain_text() {
     let document = one(
         "Annual report.pdf",
-        &pdf(
-            &format!("{LINES} /F Do"),
-            "BT /T 12 Tf 50 600 Td (A drawing.) Tj ET",
-        ),
+        &pdf(&format!("{LINES} /F Do"), "BT /T 12 Tf 50 600 Td (A drawing.) Tj ET"),
     );
-    assert_eq!(
-        (document.title.as_str(), document.media_type),
-        ("Annual report", MediaType::Plain)
-    );
-    let lines: Vec<_> = document
-        .text
-        .lines()
-        .filter(|line| !line.is_empty())
-        .collect();
+    assert_eq!((document.title.as_str(), document.media_type), ("Annual report", MediaType::Plain));
+    let lines: Vec<_> = document.text.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(lines, ["Leave is earned", "by the hour.", "A drawing."]);
 }
 

@@ -12,38 +12,17 @@ use trine_corpus::{CutOptions, Cutter, Error, MediaType, Passage, Progress, Read
 #[test]
 fn titles_come_from_the_document_or_its_name() {
     let title = |name: &str, text: &str| one(name, text.as_bytes()).title;
-    assert_eq!(
-        title("a.md", "---\ntitle: \"A \\\"b\\\": c\"\n---\n# D"),
-        "A \"b\": c"
-    );
+    assert_eq!(title("a.md", "---\ntitle: \"A \\\"b\\\": c\"\n---\n# D"), "A \"b\": c");
     assert_eq!(title("a.md", "---\ntitle: 'It''s'\n---\n"), "It's");
-    assert_eq!(
-        title("a.md", "---\nx: 1\ntitle: Plain # note\n---\n"),
-        "Plain"
-    );
-    assert_eq!(
-        title("a.md", "---\ntitle: >\n  Two\n  lines\nx: 1\n---\n"),
-        "Two lines"
-    );
+    assert_eq!(title("a.md", "---\nx: 1\ntitle: Plain # note\n---\n"), "Plain");
+    assert_eq!(title("a.md", "---\ntitle: >\n  Two\n  lines\nx: 1\n---\n"), "Two lines");
     assert_eq!(title("a.markdown", "+++\ntitle = 'T'\n+++\n"), "T");
-    assert_eq!(
-        title("a.mdx", "title = \"T\"\n[extra]\nurl = \"u\"\n\n---\nText"),
-        "T"
-    );
-    assert_eq!(
-        title("a.md", "title = \"T\"\nbad = {{ x }}\n---\nText"),
-        "T"
-    );
-    assert_eq!(
-        title("a.md", "Text\n\n# The *first* `h1`\n\n# Second"),
-        "The first h1"
-    );
+    assert_eq!(title("a.mdx", "title = \"T\"\n[extra]\nurl = \"u\"\n\n---\nText"), "T");
+    assert_eq!(title("a.md", "title = \"T\"\nbad = {{ x }}\n---\nText"), "T");
+    assert_eq!(title("a.md", "Text\n\n# The *first* `h1`\n\n# Second"), "The first h1");
     assert_eq!(title("some/a-b.c.md", "## Only\n"), "a-b.c");
     assert_eq!(title("a.txt", "# No heading"), "a");
-    assert_eq!(
-        title("a.rst", ".. comment\n\nThe Title\n=========\n\nText"),
-        "The Title"
-    );
+    assert_eq!(title("a.rst", ".. comment\n\nThe Title\n=========\n\nText"), "The Title");
 }
 
 #[test]
@@ -70,37 +49,16 @@ fn html_is_read_as_the_markdown_of_its_article() {
         <ul><li>Item 1</li><li>Item 2</li></ul><table><tr><th>A</th><th>B</th></tr><tr><td>1</td><td>2</td></tr></table>\
         <pre><code>let x;\n</code></pre><script>alert()</script></main><footer>Imprint</footer></body></html>";
     let document = one("a.html", page.as_bytes());
-    assert_eq!(
-        (document.title.as_str(), document.media_type),
-        ("The Title", MediaType::Markdown)
-    );
-    for part in [
-        "# Head",
-        "One & **two**, three four.",
-        "## Sub",
-        "- Item 1\n- Item 2",
-        "| 1 ",
-        "let x;",
-    ] {
-        assert!(
-            document.text.contains(part),
-            "no {part:?} in {}",
-            document.text
-        );
+    assert_eq!((document.title.as_str(), document.media_type), ("The Title", MediaType::Markdown));
+    for part in
+        ["# Head", "One & **two**, three four.", "## Sub", "- Item 1\n- Item 2", "| 1 ", "let x;"]
+    {
+        assert!(document.text.contains(part), "no {part:?} in {}", document.text);
     }
-    for part in [
-        "Skip", "Site", "Home", "Imprint", "alert", "p{}", "http", "Title",
-    ] {
-        assert!(
-            !document.text.contains(part),
-            "{part:?} in {}",
-            document.text
-        );
+    for part in ["Skip", "Site", "Home", "Imprint", "alert", "p{}", "http", "Title"] {
+        assert!(!document.text.contains(part), "{part:?} in {}", document.text);
     }
-    assert_eq!(
-        one("b.htm", b"<h1>Only <i>this</i></h1><p>Text").title,
-        "Only this"
-    );
+    assert_eq!(one("b.htm", b"<h1>Only <i>this</i></h1><p>Text").title, "Only this");
     assert_eq!(one("c.html", b"<p>Text").title, "c");
 }
 
@@ -120,20 +78,14 @@ fn html_that_would_exhaust_the_stack_is_refused() {
 
 #[test]
 fn other_encodings_are_decoded_and_told() {
-    let utf16: Vec<u8> = [0xff, 0xfe]
-        .into_iter()
-        .chain("Grüße".encode_utf16().flat_map(u16::to_le_bytes))
-        .collect();
+    let utf16: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain("Grüße".encode_utf16().flat_map(u16::to_le_bytes)).collect();
     assert!(one("a.txt", &utf16).text.contains("Grüße"));
     assert_eq!(one("a.txt", b"Gr\xfc\xdfe \x96 alle").text, "Grüße – alle");
     let declared = b"<meta charset=\"iso-8859-2\"><p>\xb1</p>";
     assert_eq!(one("a.html", declared).text, "ą");
     let found = complaints(
-        &[
-            ("a.txt", b"Gr\xfc\xdfe"),
-            ("b.txt", b"a\0b"),
-            ("c.txt", &[0x01, 0x02, 0xff, 0x03]),
-        ],
+        &[("a.txt", b"Gr\xfc\xdfe"), ("b.txt", b"a\0b"), ("c.txt", &[0x01, 0x02, 0xff, 0x03])],
         ReadOptions::default(),
     );
     assert_eq!(found.len(), 3, "{found:?}");
@@ -141,10 +93,7 @@ fn other_encodings_are_decoded_and_told() {
         found[0].starts_with("b.txt is binary") && found[1].starts_with("c.txt is binary"),
         "{found:?}"
     );
-    assert_eq!(
-        found[2],
-        "a.txt: was read as windows-1252; offsets refer to the text in UTF-8"
-    );
+    assert_eq!(found[2], "a.txt: was read as windows-1252; offsets refer to the text in UTF-8");
 }
 
 const RECORDS: &str = r#"{"_id": "d1", "title": "One", "text": "First text.", "more": [1]}
@@ -165,24 +114,15 @@ fn records_are_read_plain_and_compressed_and_broken_lines_are_told() {
     for (name, bytes) in [("r.jsonl", RECORDS.as_bytes()), ("r.ndjson.gz", &gzip)] {
         let folder = folder(&[(name, bytes)]);
         let (documents, report) = documents(&[folder.path()], ReadOptions::default());
-        let read: Vec<_> = documents
-            .iter()
-            .map(|d| (d.source.as_str(), d.title.as_str(), d.media_type))
-            .collect();
+        let read: Vec<_> =
+            documents.iter().map(|d| (d.source.as_str(), d.title.as_str(), d.media_type)).collect();
         let (plain, markdown) = (MediaType::Plain, MediaType::Markdown);
         assert_eq!(
             read,
-            [
-                ("d1", "One", plain),
-                ("2", "", plain),
-                ("docs/a.md", "Its title", markdown)
-            ]
+            [("d1", "One", plain), ("2", "", plain), ("docs/a.md", "Its title", markdown)]
         );
-        let skipped: Vec<_> = report
-            .skipped
-            .iter()
-            .map(|s| (s.path.as_str(), s.reason.as_str()))
-            .collect();
+        let skipped: Vec<_> =
+            report.skipped.iter().map(|s| (s.path.as_str(), s.reason.as_str())).collect();
         assert_eq!(skipped.len(), 4);
         assert!(
             skipped[0].0.ends_with(":4") && skipped[0].1.starts_with("is no JSON record"),
@@ -204,30 +144,15 @@ fn a_record_that_unpacks_to_too_much_is_left_out_without_being_held() {
     gzip.write_all(b"{\"_id\": \"a\", \"text\": \"Before.\"}\n{\"_id\": \"long\", \"text\": \"")
         .unwrap();
     gzip.write_all(&vec![b'x'; 5_000]).unwrap();
-    gzip.write_all(b"\"}\n{\"_id\": \"b\", \"text\": \"Between.\"}\n")
-        .unwrap();
+    gzip.write_all(b"\"}\n{\"_id\": \"b\", \"text\": \"Between.\"}\n").unwrap();
     gzip.write_all(&vec![b' '; 50_000_000]).unwrap();
     let folder = folder(&[("bomb.jsonl.gz", &gzip.finish().unwrap())]);
-    let options = ReadOptions {
-        max_record_bytes: 1_000,
-        ..ReadOptions::default()
-    };
+    let options = ReadOptions { max_record_bytes: 1_000, ..ReadOptions::default() };
     let (documents, report) = documents(&[folder.path()], options);
-    assert_eq!(
-        documents
-            .iter()
-            .map(|d| d.source.as_str())
-            .collect::<Vec<_>>(),
-        ["a", "b"]
-    );
+    assert_eq!(documents.iter().map(|d| d.source.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(report.skipped[0].path, "bomb.jsonl.gz:2");
     assert_eq!(report.skipped[0].reason, "is longer than 1000 bytes");
-    assert!(
-        report.skipped[1]
-            .reason
-            .contains("the rest of the file was left out"),
-        "{report:?}"
-    );
+    assert!(report.skipped[1].reason.contains("the rest of the file was left out"), "{report:?}");
 }
 
 #[test]
@@ -236,10 +161,7 @@ fn a_truncated_gzip_file_is_told() {
     gzip.write_all(RECORDS.as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
     let found = complaints(&[("r.jsonl.gz", &gzip[..90])], ReadOptions::default());
-    assert!(
-        found.iter().any(|line| line.contains("cannot be read")),
-        "{found:?}"
-    );
+    assert!(found.iter().any(|line| line.contains("cannot be read")), "{found:?}");
 }
 
 #[test]
@@ -259,17 +181,10 @@ fn folders_are_walked_in_order_without_hidden_files_links_and_other_kinds() {
     let (documents, report) = documents(&[folder.path()], ReadOptions::default());
     let sources: Vec<_> = documents.iter().map(|d| d.source.as_str()).collect();
     assert_eq!(sources, ["a/y.MD", "a/z.txt", "b.md"]);
-    let unread: Vec<_> = report
-        .unread_extensions
-        .iter()
-        .map(|(e, n)| (e.as_str(), *n))
-        .collect();
+    let unread: Vec<_> = report.unread_extensions.iter().map(|(e, n)| (e.as_str(), *n)).collect();
     assert_eq!(unread, [("", 1), ("gz", 1), ("rs", 1)]);
     #[cfg(unix)]
-    assert_eq!(
-        (report.skipped.len(), report.skipped[0].path.as_str()),
-        (1, "link")
-    );
+    assert_eq!((report.skipped.len(), report.skipped[0].path.as_str()), (1, "link"));
 }
 
 #[test]
@@ -283,24 +198,12 @@ fn sources_of_several_roots_do_not_collide() {
     let at = |name: &str| folder.path().join(name);
     let sources = |paths: &[&Path]| {
         let (documents, report) = documents(paths, ReadOptions::default());
-        (
-            documents.into_iter().map(|d| d.source).collect::<Vec<_>>(),
-            report.skipped.len(),
-        )
+        (documents.into_iter().map(|d| d.source).collect::<Vec<_>>(), report.skipped.len())
     };
-    assert_eq!(
-        sources(&[&at("x"), &at("y/z")]),
-        (vec!["a.md".into(), "c.md".into()], 0)
-    );
-    assert_eq!(
-        sources(&[&at("x"), &at("y")]).0,
-        ["x/a.md", "y/a.md", "y/z/c.md"]
-    );
+    assert_eq!(sources(&[&at("x"), &at("y/z")]), (vec!["a.md".into(), "c.md".into()], 0));
+    assert_eq!(sources(&[&at("x"), &at("y")]).0, ["x/a.md", "y/a.md", "y/z/c.md"]);
     assert_eq!(sources(&[&at("notes")]), (vec!["notes".into()], 0));
-    assert_eq!(
-        sources(&[&at("x"), &at("x/a.md")]),
-        (vec!["a.md".into()], 1)
-    );
+    assert_eq!(sources(&[&at("x"), &at("x/a.md")]), (vec!["a.md".into()], 1));
 }
 
 #[test]
@@ -310,56 +213,31 @@ fn no_corpus_is_an_error_that_says_what_to_do() {
     assert!(matches!(missing, Error::Open { .. }), "{missing}");
     std::fs::create_dir(folder.path().join("bare")).unwrap();
     let empty = open(&[&folder.path().join("bare")], ReadOptions::default()).unwrap_err();
-    assert!(
-        empty
-            .to_string()
-            .contains("files ending in .md, .markdown,"),
-        "{empty}"
-    );
+    assert!(empty.to_string().contains("files ending in .md, .markdown,"), "{empty}");
 
     let corpus = open(&[&folder.path().join("empty")], ReadOptions::default()).unwrap();
     let cutter = Cutter::new(&words, CutOptions::default());
-    let nothing = corpus
-        .passages(&cutter, &|_| {}, &mut |_| Ok::<(), Error>(()))
-        .unwrap_err();
-    assert!(
-        nothing
-            .to_string()
-            .contains("e.md has no text but its title"),
-        "{nothing}"
-    );
+    let nothing = corpus.passages(&cutter, &|_| {}, &mut |_| Ok::<(), Error>(())).unwrap_err();
+    assert!(nothing.to_string().contains("e.md has no text but its title"), "{nothing}");
 }
 
 #[test]
 fn large_and_unreadable_files_are_told() {
-    let options = ReadOptions {
-        max_file_bytes: 20,
-        ..ReadOptions::default()
-    };
+    let options = ReadOptions { max_file_bytes: 20, ..ReadOptions::default() };
     let found = complaints(&[("large.txt", &[b'a'; 21])], options);
     assert_eq!(found, ["large.txt has 21 bytes, more than the limit of 20"]);
 
     let folder = folder(&[("a.txt", b"A"), ("b.txt", b"B")]);
     let corpus = open(&[folder.path()], ReadOptions::default()).unwrap();
     std::fs::remove_file(folder.path().join("a.txt")).unwrap();
-    let report = corpus
-        .documents(&|_| {}, &mut |_| Ok::<(), Error>(()))
-        .unwrap();
-    assert!(
-        report.skipped[0].reason.starts_with("cannot be read"),
-        "{report:?}"
-    );
+    let report = corpus.documents(&|_| {}, &mut |_| Ok::<(), Error>(())).unwrap();
+    assert!(report.skipped[0].reason.starts_with("cannot be read"), "{report:?}");
 }
 
 #[test]
 fn progress_ends_at_the_total_and_a_sink_can_stop() {
-    let files: Vec<_> = (0..3000)
-        .map(|n| (format!("{n:04}.txt"), format!("Text {n}.")))
-        .collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, text)| (name.as_str(), text.as_bytes()))
-        .collect();
+    let files: Vec<_> = (0..3000).map(|n| (format!("{n:04}.txt"), format!("Text {n}."))).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
     let folder = folder(&files);
     let corpus = open(&[folder.path()], ReadOptions::default()).unwrap();
     let cutter = Cutter::new(&words, CutOptions::default());
@@ -369,30 +247,19 @@ fn progress_ends_at_the_total_and_a_sink_can_stop() {
         sources.push(passages[0].source.clone());
         Ok::<(), Error>(())
     };
-    let report = corpus
-        .passages(&cutter, &|progress| last.set(progress), &mut sink)
-        .unwrap();
+    let report = corpus.passages(&cutter, &|progress| last.set(progress), &mut sink).unwrap();
     assert!(sources.is_sorted() && sources.len() == 3000);
     let total = corpus.total_bytes();
     assert_eq!(
         last.get(),
-        Progress {
-            bytes: total,
-            total_bytes: total,
-            documents: 3000,
-            passages: 3000
-        }
+        Progress { bytes: total, total_bytes: total, documents: 3000, passages: 3000 }
     );
     assert_eq!(report.bytes, total);
 
     let mut left = 10;
     let stopped = corpus.passages(&cutter, &|_| {}, &mut |_| {
         left -= 1;
-        if left == 0 {
-            Err(Error::Empty(Vec::new()))
-        } else {
-            Ok(())
-        }
+        if left == 0 { Err(Error::Empty(Vec::new())) } else { Ok(()) }
     });
     assert!(stopped.is_err() && left == 0);
 }

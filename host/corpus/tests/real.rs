@@ -43,11 +43,7 @@ fn check(name: &str, files: u64) {
     let (all, report) = passages(&[folder.path()], &count, options);
     assert_eq!(report.documents + report.skipped.len() as u64, files);
     assert_eq!(report.passages, all.len() as u64);
-    assert!(
-        report.skipped.iter().all(|s| s.reason.contains("no text")),
-        "{:?}",
-        report.skipped
-    );
+    assert!(report.skipped.iter().all(|s| s.reason.contains("no text")), "{:?}", report.skipped);
     assert!(report.skipped.len() < files as usize / 10);
 
     let mut by_source: HashMap<&str, Vec<&Passage>> = HashMap::new();
@@ -57,16 +53,10 @@ fn check(name: &str, files: u64) {
         let input = passage_input(&passage.title, &passage.headings, &passage.text, markdown);
         let tokens = count(&input) + options.special;
         assert!(tokens <= options.window, "{tokens} tokens: {passage:#?}");
-        assert!(
-            passage.text.len() < 16_384,
-            "{} bytes: {passage:#?}",
-            passage.text.len()
-        );
+        assert!(passage.text.len() < 16_384, "{} bytes: {passage:#?}", passage.text.len());
     }
     for document in &documents {
-        let passages = by_source
-            .remove(document.source.as_str())
-            .unwrap_or_default();
+        let passages = by_source.remove(document.source.as_str()).unwrap_or_default();
         assert_verbatim_and_in_order(document, &passages);
         assert_covered(document, &passages);
     }
@@ -81,10 +71,7 @@ fn assert_verbatim_and_in_order(document: &Document, passages: &[&Passage]) {
         assert_eq!(passage.title, document.title);
     }
     for pair in passages.windows(2) {
-        assert!(
-            pair[0].start < pair[1].start && pair[0].end < pair[1].end,
-            "{pair:#?}"
-        );
+        assert!(pair[0].start < pair[1].start && pair[0].end < pair[1].end, "{pair:#?}");
     }
 }
 
@@ -94,20 +81,13 @@ fn assert_covered(document: &Document, passages: &[&Passage]) {
     bare[..document.body_start()].fill(b' ');
     let headings = markdown::blocks(&document.text).into_iter();
     let headings = headings.filter(|block| matches!(block.kind, BlockKind::Heading(_)));
-    let passages = passages
-        .iter()
-        .map(|passage| passage.start as usize..passage.end as usize);
+    let passages = passages.iter().map(|passage| passage.start as usize..passage.end as usize);
     for range in headings.map(|block| block.range).chain(passages) {
         bare[range].fill(b' ');
     }
     let left = String::from_utf8(bare).unwrap();
     let visible = markdown::plain(left.trim());
-    assert_eq!(
-        visible.replace(['-', '*', '_', ' ', '\n'], ""),
-        "",
-        "{}",
-        document.source
-    );
+    assert_eq!(visible.replace(['-', '*', '_', ' ', '\n'], ""), "", "{}", document.source);
 }
 
 #[test]
@@ -121,10 +101,8 @@ fn records_are_the_same_as_the_files() {
     let folder = unpack(&archive);
     let (files, _) = documents(&[&folder.path().join("spin_docs")], ReadOptions::default());
     let (records, _) = documents(&[&records], ReadOptions::default());
-    let texts: HashMap<_, _> = records
-        .iter()
-        .map(|d| (&d.source, (&d.text, d.media_type)))
-        .collect();
+    let texts: HashMap<_, _> =
+        records.iter().map(|d| (&d.source, (&d.text, d.media_type))).collect();
     assert_eq!(files.len(), records.len());
     for file in &files {
         assert_eq!(texts[&file.source], (&file.text, MediaType::Markdown));
@@ -137,10 +115,7 @@ fn a_test_collection_is_a_passage_a_record() {
     let Some(records) = shared("data/ir/cacm/corpus.jsonl.gz") else {
         return;
     };
-    let options = CutOptions {
-        cutting: Cutting::Whole,
-        ..CutOptions::default()
-    };
+    let options = CutOptions { cutting: Cutting::Whole, ..CutOptions::default() };
     let (all, report) = passages(&[&records], &common::words, options);
     assert_eq!(all.len() as u64, report.documents);
     assert!(report.documents > 3000, "{report:?}");

@@ -77,9 +77,7 @@ impl Answer {
             None if passage.chars().count() == self.answer_start => passage.len(),
             None => return None,
         };
-        passage[start..]
-            .starts_with(&self.text)
-            .then(|| start..start + self.text.len())
+        passage[start..].starts_with(&self.text).then(|| start..start + self.text.len())
     }
 }
 
@@ -95,9 +93,7 @@ impl Collection {
     /// # Errors
     /// [`Error::Missing`] names the file that is not.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
-        let collection = Self {
-            folder: folder.into(),
-        };
+        let collection = Self { folder: folder.into() };
         collection.required("corpus.jsonl")?;
         collection.required("queries.jsonl")?;
         Ok(collection)
@@ -169,10 +165,7 @@ impl Collection {
     }
 
     fn missing(&self, file: String) -> Error {
-        Error::Missing {
-            folder: self.folder.clone(),
-            file,
-        }
+        Error::Missing { folder: self.folder.clone(), file }
     }
 }
 
@@ -202,11 +195,7 @@ struct JsonLines<T> {
 
 impl<T: DeserializeOwned> JsonLines<T> {
     fn open(path: &Path) -> Result<Self> {
-        Ok(Self {
-            lines: Lines::open(path)?,
-            failed: false,
-            item: PhantomData,
-        })
+        Ok(Self { lines: Lines::open(path)?, failed: false, item: PhantomData })
     }
 
     fn read(&mut self) -> Result<Option<T>> {

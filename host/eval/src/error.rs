@@ -65,9 +65,6 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] about `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
 }

@@ -28,12 +28,7 @@ impl Lines {
         } else {
             Box::new(BufReader::new(file))
         };
-        Ok(Self {
-            reader,
-            path: path.to_owned(),
-            number: 0,
-            line: Vec::new(),
-        })
+        Ok(Self { reader, path: path.to_owned(), number: 0, line: Vec::new() })
     }
 
     /// The next line that is not blank, without its line end; `None` at the end of the file.
@@ -63,10 +58,6 @@ impl Lines {
 
     /// An error about the line read last.
     pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
-        Error::Line {
-            path: self.path.clone(),
-            line: self.number,
-            reason: reason.into(),
-        }
+        Error::Line { path: self.path.clone(), line: self.number, reason: reason.into() }
     }
 }

@@ -138,10 +138,7 @@ fn discounted(score: i32, rank: u32) -> f64 {
 fn ideal_gain(judgements: &Judgements) -> f64 {
     let mut scores: Vec<i32> = judgements.values().copied().filter(|&s| s > 0).collect();
     scores.sort_unstable_by(|a, b| b.cmp(a));
-    (1..=10)
-        .zip(scores)
-        .map(|(rank, score)| discounted(score, rank))
-        .sum()
+    (1..=10).zip(scores).map(|(rank, score)| discounted(score, rank)).sum()
 }
 
 fn mean<'a>(all: impl ExactSizeIterator<Item = &'a Metrics>) -> Metrics {

@@ -74,9 +74,7 @@ impl Qrels {
     /// The judgements of these queries alone.
     pub fn only<'a>(&self, queries: impl IntoIterator<Item = &'a str>) -> Self {
         let judged = |id: &str| Some((id.to_owned(), self.queries.get(id)?.clone()));
-        Self {
-            queries: queries.into_iter().filter_map(judged).collect(),
-        }
+        Self { queries: queries.into_iter().filter_map(judged).collect() }
     }
 
     /// Every query with its judgements, in the order of the ids.
@@ -97,17 +95,12 @@ impl Qrels {
 
 fn parse_row(line: &str) -> Result<(&str, &str, i32), String> {
     let mut columns = line.split('\t');
-    let (Some(query), Some(document), Some(score), None) = (
-        columns.next(),
-        columns.next(),
-        columns.next(),
-        columns.next(),
-    ) else {
+    let (Some(query), Some(document), Some(score), None) =
+        (columns.next(), columns.next(), columns.next(), columns.next())
+    else {
         return Err("expected three tab-separated columns: query-id, corpus-id, score".into());
     };
-    let score = score
-        .trim()
-        .parse()
-        .map_err(|_| format!("the score {score:?} is not an integer"))?;
+    let score =
+        score.trim().parse().map_err(|_| format!("the score {score:?} is not an integer"))?;
     Ok((query, document, score))
 }

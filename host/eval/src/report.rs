@@ -30,12 +30,7 @@ pub struct Report {
 impl Report {
     /// A report of `metrics` over `queries` queries, searched among `documents` documents.
     pub fn new(metrics: Metrics, queries: usize, documents: usize) -> Self {
-        Self {
-            metrics,
-            queries,
-            documents,
-            extra: Map::new(),
-        }
+        Self { metrics, queries, documents, extra: Map::new() }
     }
 
     /// A report of the means of `evaluation`, made by a search among `documents` documents.
@@ -48,10 +43,7 @@ impl Report {
     /// # Errors
     /// [`Error::Field`] where the report has the field already, or `value` has no JSON form.
     pub fn with(mut self, field: &str, value: impl Serialize) -> Result<Self> {
-        let refuse = |reason: String| Error::Field {
-            field: field.to_owned(),
-            reason,
-        };
+        let refuse = |reason: String| Error::Field { field: field.to_owned(), reason };
         if self.to_value().get(field).is_some() {
             return Err(refuse("is in the report already".into()));
         }

@@ -45,10 +45,8 @@ impl Run {
         ranking: impl IntoIterator<Item = (String, f32)>,
     ) -> Result<()> {
         let query = query.into();
-        let ranking: Vec<Hit> = ranking
-            .into_iter()
-            .map(|(document, score)| Hit { document, score })
-            .collect();
+        let ranking: Vec<Hit> =
+            ranking.into_iter().map(|(document, score)| Hit { document, score }).collect();
         if let Some(reason) = fault(&ranking) {
             return Err(Error::Ranking { query, reason });
         }
@@ -86,12 +84,9 @@ impl Run {
         let file = temporary(folder).map_err(Error::io(path))?;
         let mut out = BufWriter::new(file);
         self.write_lines(&mut out, tag).map_err(Error::io(path))?;
-        let file = out
-            .into_inner()
-            .map_err(|error| Error::io(path)(error.into_error()))?;
+        let file = out.into_inner().map_err(|error| Error::io(path)(error.into_error()))?;
         file.as_file().sync_all().map_err(Error::io(path))?;
-        file.persist(path)
-            .map_err(|error| Error::io(path)(error.error))?;
+        file.persist(path).map_err(|error| Error::io(path)(error.error))?;
         Ok(())
     }
 

@@ -43,22 +43,12 @@ fn a_small_collection_is_read_whole() {
             "{\"_id\":\"a\",\"title\":\"T\",\"text\":\"x\",\"metadata\":{}}\n\n{\"_id\":\"b\"}",
         ),
         ("queries.jsonl", "{\"_id\":\"q\",\"text\":\"what?\"}\r\n"),
-        (
-            "qrels/test.tsv",
-            "query-id\tcorpus-id\tscore\nq\ta\t2\nq\tb\t-1\nq\ta\t2\n",
-        ),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\ta\t2\nq\tb\t-1\nq\ta\t2\n"),
     ]);
     let collection = Collection::open(folder.path()).unwrap();
-    let documents: Vec<_> = collection
-        .documents()
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
+    let documents: Vec<_> = collection.documents().unwrap().map(Result::unwrap).collect();
     assert_eq!(documents.len(), 2);
-    assert_eq!(
-        (documents[0].title.as_str(), documents[1].text.as_str()),
-        ("T", "")
-    );
+    assert_eq!((documents[0].title.as_str(), documents[1].text.as_str()), ("T", ""));
     assert_eq!(collection.queries().unwrap()[0].text, "what?");
     assert_eq!(collection.qrels().unwrap().get("q").unwrap()["b"], -1);
     assert_eq!(collection.questions().unwrap(), None);
@@ -78,14 +68,8 @@ fn a_missing_file_is_named() {
 #[test]
 fn a_bad_line_is_named_and_ends_the_stream() {
     let folder = folder(&[
-        (
-            "corpus.jsonl",
-            "{\"_id\":\"a\"}\n{\"_id\":7}\n{\"_id\":\"c\"}\n",
-        ),
-        (
-            "queries.jsonl",
-            "{\"_id\":\"q\",\"text\":\"\"}\n{\"_id\":\"q\",\"text\":\"\"}\n",
-        ),
+        ("corpus.jsonl", "{\"_id\":\"a\"}\n{\"_id\":7}\n{\"_id\":\"c\"}\n"),
+        ("queries.jsonl", "{\"_id\":\"q\",\"text\":\"\"}\n{\"_id\":\"q\",\"text\":\"\"}\n"),
     ]);
     let collection = Collection::open(folder.path()).unwrap();
     let mut documents = collection.documents().unwrap();
@@ -93,10 +77,7 @@ fn a_bad_line_is_named_and_ends_the_stream() {
     assert_eq!(line_error(documents.next().unwrap()).0, 2);
     assert!(documents.next().is_none());
     let (line, reason) = line_error(collection.queries());
-    assert!(
-        line == 2 && reason.contains("second time"),
-        "{line}: {reason}"
-    );
+    assert!(line == 2 && reason.contains("second time"), "{line}: {reason}");
 }
 
 #[test]
@@ -126,37 +107,24 @@ fn bad_qrels_are_refused_by_line() {
     for (text, line, part) in cases {
         let folder = folder(&[("qrels.tsv", &text)]);
         let found = line_error(Qrels::read(&folder.path().join("qrels.tsv")));
-        assert!(
-            found.0 == line && found.1.contains(part),
-            "{text:?}: {found:?}"
-        );
+        assert!(found.0 == line && found.1.contains(part), "{text:?}: {found:?}");
     }
 }
 
 #[test]
 fn bad_runs_are_refused() {
-    for line in [
-        "q Q0 d 1 0.5",
-        "q Q0 d 1 nan t",
-        "q Q0 d 1 1e39 t",
-        "q Q0 d 1 x t",
-    ] {
+    for line in ["q Q0 d 1 0.5", "q Q0 d 1 nan t", "q Q0 d 1 1e39 t", "q Q0 d 1 x t"] {
         let folder = folder(&[("run.trec", line)]);
         let (number, reason) = line_error(Run::read(&folder.path().join("run.trec")));
         assert_eq!(number, 1, "{line}: {reason}");
     }
     let twice = folder(&[("run.trec", "q Q0 d 1 0.5 t\nq Q0 d 2 0.4 t\n")]);
-    let message = Run::read(&twice.path().join("run.trec"))
-        .unwrap_err()
-        .to_string();
+    let message = Run::read(&twice.path().join("run.trec")).unwrap_err().to_string();
     assert!(message.contains("comes twice"), "{message}");
 
     let mut run = Run::default();
     assert!(run.insert("q", [("d".into(), f32::NAN)]).is_err());
-    assert!(
-        run.insert("q", [("d".into(), 1.0), ("d".into(), 0.5)])
-            .is_err()
-    );
+    assert!(run.insert("q", [("d".into(), 1.0), ("d".into(), 0.5)]).is_err());
     assert!(run.is_empty());
     run.insert("q", [("two words".into(), 1.0)]).unwrap();
     let path = twice.path().join("new.trec");
@@ -167,10 +135,7 @@ fn bad_runs_are_refused() {
 fn nothing_relevant_is_an_error_and_nothing_found_is_zero() {
     let mut qrels = Qrels::default();
     qrels.insert("q", "d", 0).unwrap();
-    assert!(matches!(
-        evaluate(&qrels, &Run::default()),
-        Err(Error::NothingRelevant)
-    ));
+    assert!(matches!(evaluate(&qrels, &Run::default()), Err(Error::NothingRelevant)));
     qrels.insert("q", "e", 1).unwrap();
     let found = evaluate(&qrels, &Run::default()).unwrap();
     assert_eq!((found.per_query.len(), found.mean), (1, Metrics::default()));
@@ -191,9 +156,7 @@ fn one_ranking_measures_as_worked_out_by_hand() {
 
 #[test]
 fn a_report_is_one_flat_object() {
-    let report = Report::new(Metrics::default(), 3, 9)
-        .with("dataset", "toy")
-        .unwrap();
+    let report = Report::new(Metrics::default(), 3, 9).with("dataset", "toy").unwrap();
     let value: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
     let names = [
         "ndcg@10",
@@ -209,10 +172,7 @@ fn a_report_is_one_flat_object() {
         "dataset",
     ];
     assert_eq!(value.as_object().unwrap().len(), names.len());
-    assert!(
-        names.iter().all(|name| value.get(name).is_some()),
-        "{value}"
-    );
+    assert!(names.iter().all(|name| value.get(name).is_some()), "{value}");
     assert!(!report.to_json().contains('\n'));
     assert!(report.with("ndcg@10", 1.0).is_err());
 }
@@ -221,20 +181,12 @@ fn a_report_is_one_flat_object() {
 fn the_real_collections_read_whole() {
     let Some(root) = shared("ir") else { return };
     // Documents, queries and judged queries.
-    let counts = [
-        ("cranfield", 1400, 225, 225),
-        ("cisi", 1460, 112, 76),
-        ("cacm", 3204, 65, 52),
-    ];
+    let counts = [("cranfield", 1400, 225, 225), ("cisi", 1460, 112, 76), ("cacm", 3204, 65, 52)];
     for (name, documents, queries, judged) in counts {
         let collection = Collection::open(root.join(name)).unwrap();
         assert_eq!(collection.name(), name);
         let found = collection.documents().unwrap().map(Result::unwrap).count();
-        assert_eq!(
-            (found, collection.queries().unwrap().len()),
-            (documents, queries),
-            "{name}"
-        );
+        assert_eq!((found, collection.queries().unwrap().len()), (documents, queries), "{name}");
         let qrels = collection.qrels().unwrap();
         assert_eq!(qrels.len(), judged, "{name}");
 
@@ -243,8 +195,7 @@ fn the_real_collections_read_whole() {
         for (query, judgements) in qrels.iter() {
             let mut ideal: Vec<_> = judgements.iter().filter(|(_, s)| **s > 0).collect();
             ideal.sort_by_key(|(_, score)| -**score);
-            run.insert(query, ideal.iter().map(|(d, s)| ((*d).clone(), **s as f32)))
-                .unwrap();
+            run.insert(query, ideal.iter().map(|(d, s)| ((*d).clone(), **s as f32))).unwrap();
         }
         let mean = evaluate(&qrels, &run).unwrap().mean;
         for value in [mean.ndcg_at_10, mean.mrr_at_10, mean.p_at_1, mean.map] {

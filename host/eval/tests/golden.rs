@@ -35,11 +35,7 @@ fn assert_close(found: &Metrics, expected: &Metrics, what: &str) {
     assert_eq!(found.len(), 8);
     for (name, value) in expected {
         let difference = (found[&name] - value).abs();
-        assert!(
-            difference <= TOLERANCE,
-            "{what}, {name}: {} against {value}",
-            found[&name]
-        );
+        assert!(difference <= TOLERANCE, "{what}, {name}: {} against {value}", found[&name]);
     }
 }
 
@@ -62,18 +58,13 @@ fn every_query_and_the_means_agree_with_pytrec_eval() {
 fn the_golden_file_has_the_cases_it_is_for() {
     let run = Run::read(&golden("run.trec")).unwrap();
     let qrels = Qrels::read(&golden("qrels.tsv")).unwrap();
-    let grades: Vec<i32> = qrels
-        .iter()
-        .flat_map(|(_, j)| j.values().copied())
-        .collect();
+    let grades: Vec<i32> = qrels.iter().flat_map(|(_, j)| j.values().copied()).collect();
     assert!(grades.iter().any(|&g| g < 0) && grades.contains(&0) && grades.contains(&3));
     assert!(qrels.iter().any(|(q, _)| run.ranking(q).is_empty()));
     assert!(qrels.iter().any(|(_, j)| j.values().all(|&g| g <= 0)));
     let ties = |query: &str| {
         let hits = run.ranking(query);
-        hits.windows(2)
-            .filter(|pair| pair[0].score == pair[1].score)
-            .count()
+        hits.windows(2).filter(|pair| pair[0].score == pair[1].score).count()
     };
     assert!(qrels.iter().map(|(q, _)| ties(q)).sum::<usize>() > 100);
     assert!(qrels.iter().any(|(q, _)| run.ranking(q).len() > 100));
@@ -87,9 +78,7 @@ fn a_run_written_from_ranks_reads_back_in_the_same_order() {
     let mut reversed = Run::default();
     for (query, _) in qrels.iter() {
         let hits = read.ranking(query).iter().rev();
-        reversed
-            .insert(query, hits.map(|h| (h.document.clone(), h.score)))
-            .unwrap();
+        reversed.insert(query, hits.map(|h| (h.document.clone(), h.score))).unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("reversed.trec");
@@ -97,22 +86,13 @@ fn a_run_written_from_ranks_reads_back_in_the_same_order() {
     let back = Run::read(&path).unwrap();
 
     let order = |run: &Run, query: &str| -> Vec<String> {
-        run.ranking(query)
-            .iter()
-            .map(|h| h.document.clone())
-            .collect()
+        run.ranking(query).iter().map(|h| h.document.clone()).collect()
     };
     for (query, _) in qrels.iter() {
         assert_eq!(order(&back, query), order(&reversed, query), "{query}");
     }
-    assert_eq!(
-        evaluate(&qrels, &back).unwrap(),
-        evaluate(&qrels, &reversed).unwrap()
-    );
-    assert_ne!(
-        evaluate(&qrels, &back).unwrap().mean,
-        evaluate(&qrels, &read).unwrap().mean
-    );
+    assert_eq!(evaluate(&qrels, &back).unwrap(), evaluate(&qrels, &reversed).unwrap());
+    assert_ne!(evaluate(&qrels, &back).unwrap().mean, evaluate(&qrels, &read).unwrap().mean);
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 1, "a temporary file was left: {left:?}");
 }

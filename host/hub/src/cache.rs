@@ -79,11 +79,7 @@ struct Checked {
 impl Checked {
     fn new(metadata: &Metadata, sha256: Digest) -> Option<Self> {
         let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(Self {
-            size: metadata.len(),
-            modified: modified.as_nanos().try_into().ok()?,
-            sha256,
-        })
+        Some(Self { size: metadata.len(), modified: modified.as_nanos().try_into().ok()?, sha256 })
     }
 }
 
@@ -232,14 +228,8 @@ mod tests {
     fn the_cache_folder_follows_the_environment() {
         let home = Some("/home/a");
         assert_eq!(found(&[], home), Some("/home/a/.cache/trine".into()));
-        assert_eq!(
-            found(&[("XDG_CACHE_HOME", "/x")], home),
-            Some("/x/trine".into())
-        );
-        assert_eq!(
-            found(&[("XDG_CACHE_HOME", "x")], home),
-            Some("/home/a/.cache/trine".into())
-        );
+        assert_eq!(found(&[("XDG_CACHE_HOME", "/x")], home), Some("/x/trine".into()));
+        assert_eq!(found(&[("XDG_CACHE_HOME", "x")], home), Some("/home/a/.cache/trine".into()));
         let both = [("XDG_CACHE_HOME", "/x"), ("TRINE_CACHE", "/t")];
         assert_eq!(found(&both, home), Some("/t".into()));
         assert_eq!(found(&[], None), None);

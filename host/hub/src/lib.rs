@@ -27,10 +27,8 @@ pub use manifest::{Hub, Kind, Manifest, ModelFile, Source, Wheel};
 pub use pull::{Client, Event, Settings, cached, pull};
 
 /// The manifests that trine brings along: file name, text.
-const BUILTIN: &[(&str, &str)] = &[(
-    "all-MiniLM-L6-v2.toml",
-    include_str!("../../../models/all-MiniLM-L6-v2.toml"),
-)];
+const BUILTIN: &[(&str, &str)] =
+    &[("all-MiniLM-L6-v2.toml", include_str!("../../../models/all-MiniLM-L6-v2.toml"))];
 
 /// The manifests that trine brings along, from the repository's `models/`.
 ///

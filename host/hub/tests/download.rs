@@ -28,10 +28,7 @@ fn unavailable(result: Result<impl Sized, Error>) -> Box<Unavailable> {
 /// What the hub's failure was.
 fn hub_failure(result: Result<impl Sized, Error>) -> FetchError {
     let mut tried = unavailable(result).tried.into_iter();
-    tried
-        .find(|(source, _)| matches!(source, Source::Hub(_)))
-        .unwrap()
-        .1
+    tried.find(|(source, _)| matches!(source, Source::Hub(_))).unwrap().1
 }
 
 #[test]
@@ -54,11 +51,7 @@ fn a_cut_connection_is_resumed_where_it_was_cut() {
     });
     let cache = tempdir().unwrap();
     assert_whole(&pull(&server, cache.path()).unwrap());
-    let from: Vec<_> = server
-        .gets_of(&hub(WEIGHTS))
-        .iter()
-        .map(|get| get.from)
-        .collect();
+    let from: Vec<_> = server.gets_of(&hub(WEIGHTS)).iter().map(|get| get.from).collect();
     assert_eq!(from, [None, Some(700_000)]);
 }
 
@@ -71,10 +64,7 @@ fn a_later_pull_goes_on_from_an_earlier_ones_part() {
     });
     let cache = tempdir().unwrap();
     let failure = hub_failure(pull(&server, cache.path()));
-    assert!(
-        matches!(failure, FetchError::Status { status: 503, .. }),
-        "{failure}"
-    );
+    assert!(matches!(failure, FetchError::Status { status: 503, .. }), "{failure}");
     assert_whole(&pull(&server, cache.path()).unwrap());
     assert_eq!(server.gets_of(&hub(WEIGHTS))[4].from, Some(400_000));
 }
@@ -86,11 +76,7 @@ fn a_part_that_is_not_the_files_beginning_is_fetched_anew() {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("weights.bin.part"), vec![7; 1000]).unwrap();
     assert_whole(&pull(&server, cache.path()).unwrap());
-    let from: Vec<_> = server
-        .gets_of(&hub(WEIGHTS))
-        .iter()
-        .map(|get| get.from)
-        .collect();
+    let from: Vec<_> = server.gets_of(&hub(WEIGHTS)).iter().map(|get| get.from).collect();
     assert_eq!(from, [Some(1000), None]);
 }
 
@@ -99,11 +85,7 @@ fn a_part_longer_than_the_file_is_fetched_anew() {
     let (server, cache) = (Server::hub(), tempdir().unwrap());
     let folder = cache.path().join("models").join("toy");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(
-        folder.join("weights.bin.part"),
-        vec![7; weights().len() + 1],
-    )
-    .unwrap();
+    fs::write(folder.join("weights.bin.part"), vec![7; weights().len() + 1]).unwrap();
     assert_whole(&pull(&server, cache.path()).unwrap());
     assert_eq!(server.gets_of(&hub(WEIGHTS))[0].from, None);
 }
@@ -111,10 +93,7 @@ fn a_part_longer_than_the_file_is_fetched_anew() {
 #[test]
 fn a_server_without_ranges_serves_too() {
     let server = with_weights(|bytes, request| {
-        let whole = Request {
-            from: None,
-            ..request.clone()
-        };
+        let whole = Request { from: None, ..request.clone() };
         match request.before {
             0 => Reply::bytes(bytes, &whole).cut(700_000),
             _ => Reply::bytes(bytes, &whole),
@@ -151,11 +130,7 @@ fn a_redirect_keeps_the_range() {
     });
     let cache = tempdir().unwrap();
     assert_whole(&pull(&server, cache.path()).unwrap());
-    let from: Vec<_> = server
-        .gets_of("/cdn/weights.bin")
-        .iter()
-        .map(|get| get.from)
-        .collect();
+    let from: Vec<_> = server.gets_of("/cdn/weights.bin").iter().map(|get| get.from).collect();
     assert_eq!(from, [None, Some(700_000)]);
 }
 
@@ -177,10 +152,7 @@ fn a_server_that_goes_on_failing_is_given_up() {
     let server = with_weights(|_, _| Reply::status(500));
     let cache = tempdir().unwrap();
     let failure = hub_failure(pull(&server, cache.path()));
-    assert!(
-        matches!(failure, FetchError::Status { status: 500, .. }),
-        "{failure}"
-    );
+    assert!(matches!(failure, FetchError::Status { status: 500, .. }), "{failure}");
     assert_eq!(server.gets_of(&hub(WEIGHTS)).len(), 4);
 }
 
@@ -189,14 +161,7 @@ fn a_connection_that_is_always_cut_is_given_up() {
     let server = with_weights(|bytes, request| Reply::bytes(bytes, request).cut(10));
     let cache = tempdir().unwrap();
     let failure = hub_failure(pull(&server, cache.path()));
-    let cut = matches!(
-        failure,
-        FetchError::Cut {
-            received: 40,
-            expected: 1_500_000,
-            ..
-        }
-    );
+    let cut = matches!(failure, FetchError::Cut { received: 40, expected: 1_500_000, .. });
     assert!(cut, "{failure}");
 }
 
@@ -210,16 +175,10 @@ fn another_content_is_refused_and_not_kept() {
     let cache = tempdir().unwrap();
     let failure = hub_failure(pull(&server, cache.path()));
     assert!(matches!(failure, FetchError::Content { .. }), "{failure}");
-    assert!(
-        failure.to_string().contains("another file; refused"),
-        "{failure}"
-    );
+    assert!(failure.to_string().contains("another file; refused"), "{failure}");
     assert_eq!(server.gets_of(&hub(WEIGHTS)).len(), 1);
     let left = names(&cache.path().join("models").join("toy"));
-    assert!(
-        !left.iter().any(|name| name.starts_with(WEIGHTS)),
-        "{left:?}"
-    );
+    assert!(!left.iter().any(|name| name.starts_with(WEIGHTS)), "{left:?}");
     assert_eq!(trine_hub::cached(&manifest(), cache.path()), None);
 }
 
@@ -233,10 +192,7 @@ fn another_size_is_refused_before_a_byte_is_written() {
         });
         let cache = tempdir().unwrap();
         let failure = hub_failure(pull(&server, cache.path()));
-        let FetchError::Size {
-            found, expected, ..
-        } = failure
-        else {
+        let FetchError::Size { found, expected, .. } = failure else {
             panic!("{failure}");
         };
         assert_eq!((found, expected), (size as u64, 1_500_000));

@@ -24,10 +24,7 @@ fn every_manifest_of_the_repository_is_built_in_under_its_own_name() {
     let mut files: Vec<_> = files.filter(|name| name.ends_with(".toml")).collect();
     files.sort();
     let manifests = builtin().unwrap();
-    let mut names: Vec<_> = manifests
-        .iter()
-        .map(|m| format!("{}.toml", m.name))
-        .collect();
+    let mut names: Vec<_> = manifests.iter().map(|m| format!("{}.toml", m.name)).collect();
     names.sort();
     assert_eq!(files, names);
     assert!(!names.is_empty());
@@ -37,12 +34,7 @@ fn every_manifest_of_the_repository_is_built_in_under_its_own_name() {
 fn a_model_is_found_by_name_and_an_unknown_name_lists_the_known() {
     let minilm = find("all-MiniLM-L6-v2").unwrap();
     assert_eq!(minilm.kind, Kind::SentenceEncoder);
-    assert!(
-        minilm
-            .files
-            .iter()
-            .any(|file| file.path == "1_Pooling/config.json")
-    );
+    assert!(minilm.files.iter().any(|file| file.path == "1_Pooling/config.json"));
     assert!(minilm.size() > 90_000_000);
     let message = find("MiniLM").unwrap_err().to_string();
     assert!(message.contains("all-MiniLM-L6-v2"), "{message}");
@@ -97,10 +89,7 @@ fn no_name_leads_out_of_the_models_folder() {
         for value in evil {
             let text = good.replacen(line, &format!("{key} = \"{value}\""), 1);
             let message = refusal(&text);
-            assert!(
-                message.contains(&format!("`{field}`")),
-                "{field} {value:?}: {message}"
-            );
+            assert!(message.contains(&format!("`{field}`")), "{field} {value:?}: {message}");
         }
     }
 }
@@ -111,38 +100,23 @@ fn what_is_missing_unknown_or_of_the_wrong_kind_is_named() {
     let sources = good.find("[[source]]").unwrap();
     let cases = [
         (good.replacen("name = \"toy\"\n", "", 1), "name"),
-        (
-            good.replacen("licence = \"CC0-1.0\"", "licence = \" \"", 1),
-            "licence",
-        ),
+        (good.replacen("licence = \"CC0-1.0\"", "licence = \" \"", 1), "licence"),
         (good.replacen("sentence-encoder", "oracle", 1), "oracle"),
         (good.replacen("size = 1500000", "size = 0", 1), "file.size"),
         (good.replacen("size = 1500000", "size = -1", 1), "size"),
         (good.replacen("size = 1500000\n", "", 1), "size"),
-        (
-            good.replacen("1_Pooling/config.json", "Weights.BIN", 1),
-            "comes twice",
-        ),
+        (good.replacen("1_Pooling/config.json", "Weights.BIN", 1), "comes twice"),
         (good.replacen("sha256 = \"", "sha256 = \"0", 1), "SHA-256"),
         (good.replacen("sha256 = \"", "md5 = \"", 1), "md5"),
         (good.replacen("kind = \"hub\"", "kind = \"ftp\"", 1), "ftp"),
         (good.replacen("revision = \"abc\"", "", 1), "revision"),
-        (
-            good.replacen("revision = \"abc\"", "revision = \"abc\"\nhost = \"x\"", 1),
-            "host",
-        ),
-        (
-            good.replacen("repository = \"trine/toy\"", "repository = \"toy\"", 1),
-            "owner/name",
-        ),
+        (good.replacen("revision = \"abc\"", "revision = \"abc\"\nhost = \"x\"", 1), "host"),
+        (good.replacen("repository = \"trine/toy\"", "repository = \"toy\"", 1), "owner/name"),
         (good[..sources].to_owned(), "[[source]]"),
         ("name = ".to_owned(), "toy.toml"),
     ];
     for (text, part) in cases {
         let message = refusal(&text);
-        assert!(
-            message.contains(part) && message.contains("toy.toml"),
-            "{part}: {message}"
-        );
+        assert!(message.contains(part) && message.contains("toy.toml"), "{part}: {message}");
     }
 }

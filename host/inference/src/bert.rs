@@ -92,7 +92,9 @@ impl<D: Device> Bert<D> {
         device: &D,
         encoded: &Encoded<D>,
     ) -> Result<Option<D::Buffer>, KernelError> {
-        let Some(head) = &self.classifier else { return Ok(None) };
+        let Some(head) = &self.classifier else {
+            return Ok(None);
+        };
         let first = device.pool(&encoded.hidden, &encoded.packing, Pooling::Cls, false)?; // [n, h]
         let pooled = device.linear(&first, &head.pooler, Epilogue::Tanh)?; // [n, h]
         device.linear(&pooled, &head.classifier, Epilogue::None).map(Some)
@@ -175,7 +177,12 @@ impl BertWeights {
         };
         let head = |name: &str, n: usize| {
             let weight = from.head(&format!("{name}.weight"), &[n, h])?;
-            Ok::<_, ModelError>(Matrix { weight, bias: from.head(&format!("{name}.bias"), &[n])?, n, k: h })
+            Ok::<_, ModelError>(Matrix {
+                weight,
+                bias: from.head(&format!("{name}.bias"), &[n])?,
+                n,
+                k: h,
+            })
         };
         Ok(BertWeights {
             words: table("word", config.vocab_size)?,
@@ -215,11 +222,7 @@ impl BertWeights {
 }
 
 impl LayerWeights {
-    fn read(
-        config: &BertConfig,
-        from: &Weights,
-        layer: usize,
-    ) -> Result<LayerWeights, ModelError> {
+    fn read(config: &BertConfig, from: &Weights, layer: usize) -> Result<LayerWeights, ModelError> {
         let (h, i) = (config.hidden_size, config.intermediate_size);
         let matrix = |name: &str, n: usize, k: usize| {
             Matrix::read(from, &format!("encoder.layer.{layer}.{name}"), n, k)

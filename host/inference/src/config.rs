@@ -207,7 +207,9 @@ fn read_json_if_any<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Model
     let read = std::fs::File::open(path).and_then(|f| f.take(MOST_JSON).read_to_end(&mut text));
     match read {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(ModelError::File { path: path.to_owned(), reason: e.to_string() }),
+        Err(e) => {
+            return Err(ModelError::File { path: path.to_owned(), reason: e.to_string() });
+        }
         Ok(_) => {}
     }
     serde_json::from_slice(&text)

@@ -26,17 +26,12 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions {
-            threads: 0,
-            queue_depth: 1024,
-            batch_tokens: 16_384,
-            call_tokens: 65_536,
-        }
+        EngineOptions { threads: 0, queue_depth: 1024, batch_tokens: 16_384, call_tokens: 65_536 }
     }
 }
 
-/// A handle to a device and the graphs on it. Clones share them; when the last is dropped, the
-/// device's thread ends.
+/// A handle to a device and the graphs on it. Clones share them; dropping the last waits for the
+/// batch under way and ends the device's thread.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
@@ -240,7 +235,9 @@ impl<D: Device> Runner<D> {
         D: Sync,
         Bert<D>: Sync,
     {
-        let Some(first) = jobs.first() else { return Ok(vec![]) };
+        let Some(first) = jobs.first() else {
+            return Ok(vec![]);
+        };
         let model = &self.models[first.model];
         self.device.enter(|| {
             let batch = pack(jobs)?;
@@ -285,7 +282,8 @@ impl<D: Device> Runner<D> {
         for Job { request, .. } in jobs {
             let texts = text..text + request.lengths.len();
             let n = texts.len();
-            let rows = |all: &[f32], width: usize| all[texts.start * width..texts.end * width].to_vec();
+            let rows =
+                |all: &[f32], width: usize| all[texts.start * width..texts.end * width].to_vec();
             results.push(match request.wanted {
                 Wanted::HiddenStates { width } => {
                     let rows = sequences.ranges().skip(texts.start).take(n);

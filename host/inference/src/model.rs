@@ -4,10 +4,10 @@ use std::path::Path;
 
 use trine_kernels::Pooling;
 
+use crate::ModelError;
 use crate::bert::BertWeights;
 use crate::config::{BertConfig, SentenceSettings};
 use crate::weights::WeightsFile;
-use crate::ModelError;
 
 /// What a model's weights are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -300,9 +300,8 @@ mod tests {
 
     #[test]
     fn a_device_that_cannot_start_is_an_error() {
-        let broken = |setup: fn() -> Result<fn(&[Piece]) -> _, InferenceError>| {
-            Queue::start(1, 1, setup).map(|_: Queue<Piece>| ()).unwrap_err()
-        };
+        type Setup = Result<fn(&[Piece]) -> Result<Vec<usize>, InferenceError>, InferenceError>;
+        let broken = |setup: fn() -> Setup| Queue::start(1, 1, setup).err().unwrap();
         assert_eq!(broken(|| Err(InferenceError::Stopped)), InferenceError::Stopped);
         assert_eq!(broken(|| panic!("no device")), InferenceError::Failed("no device".to_owned()));
     }

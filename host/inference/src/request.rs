@@ -217,7 +217,9 @@ impl<'a> Inputs<'a> {
     }
 
     fn optional(&mut self, name: &str) -> Result<Option<Rectangle>, InferenceError> {
-        let Some(at) = self.tensors.iter().position(|(n, _)| n == name) else { return Ok(None) };
+        let Some(at) = self.tensors.iter().position(|(n, _)| n == name) else {
+            return Ok(None);
+        };
         let (_, tensor) = self.tensors.swap_remove(at);
         Rectangle::new(name, tensor, self.limits.tokens).map(Some)
     }

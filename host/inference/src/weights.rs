@@ -37,10 +37,8 @@ impl WeightsFile {
 
     /// The file's directory of tensors.
     pub(crate) fn tensors(&self) -> Result<Weights<'_>, ModelError> {
-        let tensors = SafeTensors::deserialize(&self.bytes).map_err(|e| ModelError::Format {
-            path: self.path.clone(),
-            reason: e.to_string(),
-        })?;
+        let tensors = SafeTensors::deserialize(&self.bytes)
+            .map_err(|e| ModelError::Format { path: self.path.clone(), reason: e.to_string() })?;
         let prefixed = tensors.names().iter().any(|name| name.starts_with("bert."));
         Ok(Weights { tensors, prefix: if prefixed { "bert." } else { "" } })
     }

@@ -74,10 +74,13 @@ fn half_precision_weights_are_read_exactly() {
         (Dtype::BF16, |x| bf16::from_f32(x).to_f32()),
     ] {
         let short = with_weights(|_, values| {
-            Some((dtype, match dtype {
-                Dtype::F16 => bytes(values, |x| f16::from_f32(x).to_le_bytes()),
-                _ => bytes(values, |x| bf16::from_f32(x).to_le_bytes()),
-            }))
+            Some((
+                dtype,
+                match dtype {
+                    Dtype::F16 => bytes(values, |x| f16::from_f32(x).to_le_bytes()),
+                    _ => bytes(values, |x| bf16::from_f32(x).to_le_bytes()),
+                },
+            ))
         });
         let long = with_weights(|_, v| Some((Dtype::F32, bytes(v, |x| round(x).to_le_bytes()))));
         let found = logits(short.path());
@@ -108,7 +111,11 @@ fn tensors_that_do_not_fit_are_named() {
     let missing = with_weights(|n, v| if n == name { None } else { plain(v) });
     assert!(matches!(error(missing.path()), ModelError::MissingTensor { name: n } if n == name));
     let whole_numbers = with_weights(|n, v| {
-        if n == name { Some((Dtype::I32, bytes(v, |x| (x as i32).to_le_bytes()))) } else { plain(v) }
+        if n == name {
+            Some((Dtype::I32, bytes(v, |x| (x as i32).to_le_bytes())))
+        } else {
+            plain(v)
+        }
     });
     assert!(matches!(
         error(whole_numbers.path()),
@@ -237,11 +244,9 @@ fn a_graph_is_what_its_model_can_be() {
     let cross = Arc::new(Model::open(golden("tiny-cross-encoder")).unwrap());
     let encoder = Arc::new(common::tiny_encoder());
     let mut graphs = Graphs::new();
-    for (model, view) in [
-        (&cross, View::Encoder),
-        (&cross, View::LateInteraction),
-        (&encoder, View::CrossEncoder),
-    ] {
+    for (model, view) in
+        [(&cross, View::Encoder), (&cross, View::LateInteraction), (&encoder, View::CrossEncoder)]
+    {
         let error = graphs.insert("graph", model.clone(), view).unwrap_err();
         assert!(matches!(error, ModelError::View { .. }), "{error}");
     }

@@ -77,7 +77,9 @@ fn the_folder_says_what_the_model_is() {
 
 #[test]
 fn embeddings_are_those_of_sentence_transformers() {
-    let Some(Setup { golden, encoded, engine }) = setup() else { return };
+    let Some(Setup { golden, encoded, engine }) = setup() else {
+        return;
+    };
     let vectors = engine.embed_blocking("minilm", &encoded).unwrap();
     assert_eq!(vectors.len(), 100);
     let mut worst = 1.0f64;
@@ -100,7 +102,9 @@ fn embeddings_are_those_of_sentence_transformers() {
 
 #[test]
 fn late_interaction_is_numpys() {
-    let Some(Setup { golden, encoded, engine }) = setup() else { return };
+    let Some(Setup { golden, encoded, engine }) = setup() else {
+        return;
+    };
     for Interaction { query, passages, scores } in &golden.interactions {
         let texts: Vec<&[u32]> = passages.iter().map(|&p| &encoded[p].ids[..]).collect();
         let inputs = late_inputs(&encoded[*query].ids, &texts);
@@ -114,7 +118,9 @@ fn late_interaction_is_numpys() {
 
 #[test]
 fn a_text_gives_the_same_bits_alone_in_a_batch_and_through_tensors() {
-    let Some(Setup { encoded, engine, .. }) = setup() else { return };
+    let Some(Setup { encoded, engine, .. }) = setup() else {
+        return;
+    };
     let all = engine.embed_blocking("minilm", &encoded).unwrap();
     for i in [0, 20, 50, 70, 88, 94, 99] {
         let alone = engine.embed_blocking("minilm", &encoded[i..=i]).unwrap();

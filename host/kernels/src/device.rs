@@ -100,8 +100,12 @@ pub trait Device: Sync {
     fn prepare_norm(&self, weights: NormWeights) -> Result<Self::Norm, KernelError>;
 
     /// Uploads `[rows, columns]` row-major.
-    fn upload(&self, rows: usize, columns: usize, data: &[f32])
-    -> Result<Self::Buffer, KernelError>;
+    fn upload(
+        &self,
+        rows: usize,
+        columns: usize,
+        data: &[f32],
+    ) -> Result<Self::Buffer, KernelError>;
     /// Uploads ids.
     fn upload_ids(&self, ids: &[u32]) -> Result<Self::Ids, KernelError>;
     /// Uploads where sequences begin.

@@ -1,24 +1,12 @@
 //! Every kernel against its naive reference, on every instruction set this machine has, at sizes
-//! below, at and off the tile's; and a row's bits against its neighbours.
+//! below, at and off the tile's.
 
-use trine_kernels::cpu::{CpuBuffer, Isa};
+mod common;
+
+use common::{devices, numbers};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Sequences};
 use trine_kernels::{attention, embedding, layer_norm, linear, maxsim, pool};
-
-fn devices() -> Vec<CpuDevice> {
-    Isa::available().into_iter().map(|isa| CpuDevice::with_isa(2, isa).unwrap()).collect()
-}
-
-/// Numbers in [-1, 1) by a linear congruential generator (Knuth's MMIX).
-fn numbers(length: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
-}
 
 /// Asserts that every value is within `tolerance` of the reference, and that there are values.
 fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
@@ -29,16 +17,14 @@ fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| x.to_bits()).collect()
-}
-
 #[test]
 fn linear_is_the_matrix_product() {
     let tanh_and_residual_too = [(1, 1, 1), (13, 33, 65), (50, 96, 384)];
     for device in devices() {
         for m in [1, 2, 5, 6, 7, 11, 12, 13, 47, 48, 49, 191, 192, 193, 250] {
-            for (n, k) in [(1, 1), (2, 8), (15, 3), (16, 16), (31, 64), (32, 32), (33, 65), (96, 384)] {
+            for (n, k) in
+                [(1, 1), (2, 8), (15, 3), (16, 16), (31, 64), (32, 32), (33, 65), (96, 384)]
+            {
                 let (x, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
                 let weights = LinearWeights { weight: &weight, bias: &bias, n, k };
                 let residual = numbers(m * n, 4);
@@ -84,9 +70,8 @@ fn embedding_looks_up_and_normalises() {
                 (0..tokens).map(|i| (i * step + 3) % rows).collect()
             };
             let (w, p, t) = (ids(50, 7), ids(20, 1), ids(2, 1));
-            let y = device
-                .embedding(&device.prepare_embedding(tables).unwrap(), &w, &p, &t)
-                .unwrap();
+            let y =
+                device.embedding(&device.prepare_embedding(tables).unwrap(), &w, &p, &t).unwrap();
             // Values of a few units, divided by a deviation near 1: some units of 1e-7. A width
             // of 1 divides a difference of exactly 0 by sqrt(epsilon).
             let expected = embedding::reference::embedding(tables, &w, &p, &t);
@@ -131,7 +116,8 @@ fn attention_stays_within_its_sequence() {
                 let sequences = Sequences::from_lengths(lengths).unwrap();
                 let tokens = sequences.tokens();
                 // Scores up to d * 9 / sqrt(d): softmax rows from flat to almost one-hot.
-                let qkv: Vec<f32> = numbers(tokens * 3 * hidden, 7).iter().map(|x| x * 3.0).collect();
+                let qkv: Vec<f32> =
+                    numbers(tokens * 3 * hidden, 7).iter().map(|x| x * 3.0).collect();
                 let x = device.upload(tokens, 3 * hidden, &qkv).unwrap();
                 let y = device.attention(&x, &sequences, heads).unwrap();
                 let expected = attention::reference::attention(&qkv, &sequences, heads, hidden);
@@ -171,7 +157,9 @@ fn pool_takes_the_mean_or_the_first() {
                         // A mean of 100 values of size 1; its length may be as small as 0.02.
                         let what = format!("{} {width} {pooling:?} {normalize}", device.name());
                         assert_close(y.data(), &expected, 3e-6, &what);
-                        assert!(lengths[..] != LENGTHS || y.data()[..width].iter().all(|&x| x == 0.0));
+                        assert!(
+                            lengths[..] != LENGTHS || y.data()[..width].iter().all(|&x| x == 0.0)
+                        );
                     }
                 }
             }
@@ -199,65 +187,6 @@ fn maxsim_is_the_mean_of_the_best_cosines() {
             assert_eq!((of(0, 8), of(8, 0)), (0.0, 0.0), "an empty text");
         }
     }
-}
-
-/// One layer of an encoder, its input and what is made of its output: every kernel there is.
-fn chain(device: &CpuDevice, lengths: &[u32], words: &[u32]) -> (CpuBuffer, CpuBuffer, CpuBuffer) {
-    const H: usize = 96;
-    let sequences = Sequences::from_lengths(lengths).unwrap();
-    let table = numbers(300 * H, 1);
-    let (gamma, beta) = (numbers(H, 2), numbers(H, 3));
-    let norm = NormWeights { gamma: &gamma, beta: &beta, epsilon: 1e-12 };
-    let tables = EmbeddingTables { words: &table, positions: &table, types: &table, norm };
-    let linear = |n: usize, k: usize, seed: u64| {
-        let (weight, bias) = (numbers(n * k, seed), numbers(n, seed + 1));
-        device.prepare_linear(LinearWeights { weight: &weight, bias: &bias, n, k }).unwrap()
-    };
-    let positions: Vec<u32> = lengths.iter().flat_map(|&length| 0..length).collect();
-    let types = vec![0; words.len()];
-    let tables = device.prepare_embedding(tables).unwrap();
-    let x = device.embedding(&tables, &words.to_vec(), &positions, &types).unwrap();
-    let qkv = device.linear(&x, &linear(3 * H, H, 4), Epilogue::None).unwrap();
-    let context = device.attention(&qkv, &sequences, 3).unwrap();
-    let x = device.linear(&context, &linear(H, H, 6), Epilogue::Residual(&x)).unwrap();
-    let norm = device.prepare_norm(norm).unwrap();
-    let x = device.layer_norm(&x, None, &norm).unwrap();
-    let wide = device.linear(&x, &linear(200, H, 8), Epilogue::Gelu).unwrap();
-    let narrow = device.linear(&wide, &linear(H, 200, 10), Epilogue::None).unwrap();
-    let x = device.layer_norm(&narrow, Some(&x), &norm).unwrap();
-    let pooled = device.pool(&x, &sequences, Pooling::Mean, true).unwrap();
-    let pairs: Vec<(u32, u32)> = (0..sequences.len() as u32).map(|i| (i, i)).collect();
-    let scores = device.maxsim(&x, &sequences, &pairs).unwrap();
-    (x, pooled, scores)
-}
-
-#[test]
-fn a_sequence_alone_gives_the_same_bits_as_among_others() {
-    // Enough tokens that the batch takes the path of many rows and a text alone that of few.
-    let lengths: Vec<u32> = (0..40).map(|i| [1, 17, 0, 50, 7, 33][i % 6]).collect();
-    let sequences = Sequences::from_lengths(&lengths).unwrap();
-    let words: Vec<u32> = (0..sequences.tokens() as u32).map(|i| i * 37 % 300).collect();
-    assert!(sequences.tokens() > 4 * 48 + 1);
-    for device in devices() {
-        let (all, pooled, scores) = chain(&device, &lengths, &words);
-        for (i, rows) in sequences.ranges().enumerate() {
-            let (one, one_pooled, one_score) = chain(&device, &lengths[i..=i], &words[rows.clone()]);
-            let among = &all.data()[rows.start * 96..rows.end * 96];
-            assert_eq!(bits(one.data()), bits(among), "{} text {i}", device.name());
-            assert_eq!(bits(one_pooled.data()), bits(&pooled.data()[i * 96..][..96]));
-            assert_eq!(bits(one_score.data()), bits(&scores.data()[i..=i]));
-        }
-        assert!(all.data().iter().all(|x| x.is_finite()));
-    }
-}
-
-#[test]
-fn the_number_of_threads_does_not_change_a_bit() {
-    let lengths = [60, 1, 130];
-    let words: Vec<u32> = (0..191).map(|i| i * 37 % 300).collect();
-    let run = |threads| bits(chain(&CpuDevice::new(threads).unwrap(), &lengths, &words).0.data());
-    assert_eq!(run(1), run(2));
-    assert_eq!(run(1), run(5));
 }
 
 #[test]

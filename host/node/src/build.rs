@@ -146,7 +146,8 @@ fn embed_corpus(
     };
     let window = embedder.window();
     let target = window * 4 / 5;
-    let cut = CutOptions { cutting, window, target, overlap: options.overlap, ..CutOptions::default() };
+    let cut =
+        CutOptions { cutting, window, target, overlap: options.overlap, ..CutOptions::default() };
     let cutter = Cutter::new(&count, cut);
 
     let engine = Engine::start(
@@ -293,9 +294,11 @@ impl Application {
                 let path = folder.join(file);
                 std::fs::read(&path).map_err(|error| NodeError::Io { path, error })
             }
-            None => trine_components::by_file(file_name(file)).map(<[u8]>::to_vec).ok_or_else(|| {
-                NodeError::malformed("application", format!("no built-in component is {file}"))
-            }),
+            None => {
+                trine_components::by_file(file_name(file)).map(<[u8]>::to_vec).ok_or_else(|| {
+                    NodeError::malformed("application", format!("no built-in component is {file}"))
+                })
+            }
         }
     }
 

@@ -15,8 +15,7 @@ pub fn extract(reader: &mut Reader, folder: &Path) -> Result<Vec<PathBuf>, NodeE
     let mut text = String::from_utf8(reader.read(SPIN_TOML)?)
         .map_err(|e| NodeError::malformed("spin.toml", e))?;
     let manifest = Manifest::parse(&text)?;
-    fs::create_dir_all(folder)
-        .map_err(|error| NodeError::Io { path: folder.to_owned(), error })?;
+    fs::create_dir_all(folder).map_err(|error| NodeError::Io { path: folder.to_owned(), error })?;
     let mut written = Vec::new();
     for file in manifest.files() {
         let component = reader.read(&component_section(file))?;

@@ -12,9 +12,9 @@ use hyper::body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wasmtime::Store;
 use wasmtime::component::{Accessor, Component};
-use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use wasmtime_wasi_http::p3::Request as WasiRequest;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::manifest::{ComponentManifest, Manifest};
 use crate::state::State;
@@ -146,7 +146,8 @@ impl App {
     pub async fn session(&self, path: &str) -> Result<Session, RuntimeError> {
         let admission = self.admit().await?;
         let handler = self.manifest.route(path).and_then(|id| self.handlers.get(id));
-        let handler = handler.ok_or_else(|| RuntimeError::Compose(format!("no route to {path}")))?;
+        let handler =
+            handler.ok_or_else(|| RuntimeError::Compose(format!("no route to {path}")))?;
         let mut store = self.store(handler);
         let started = handler.pre.instantiate_async(&mut store).await;
         let service = started.map_err(|e| RuntimeError::Trap(root(&e)))?;
@@ -200,15 +201,20 @@ impl App {
         let started = Instant::now();
         let guest = serve(store, handler.pre, request, head_sender, frame_sender.clone());
         let timeout = self.limits.timeout;
+        let unfinished = frame_sender.clone();
         let task = AbortOnDrop(tokio::spawn(async move {
             // Held here and not by the caller: a slot is free once the store is gone.
-            let _admission = admission;
+            let held = admission;
             let outcome = match tokio::time::timeout(timeout, guest).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(RuntimeError::Timeout(timeout)),
             };
+            drop(held);
             if let Err(error) = &outcome {
                 tracing::warn!(elapsed_ms = started.elapsed().as_millis() as u64, "{error}");
+                // A body that just ended would pass for whole; an error breaks it off.
+                let cut = RuntimeError::Trap(error.to_string());
+                let _ = unfinished.send(Err(cut)).await;
             }
             outcome
         }));

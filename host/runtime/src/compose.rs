@@ -13,8 +13,11 @@ pub fn compose(socket: &[u8], plugs: &[(&str, &[u8])]) -> Result<Vec<u8>, Runtim
     }
     let mut graph = CompositionGraph::new();
     let mut register = |name: &str, bytes: &[u8]| {
-        let package = Package::from_bytes(&format!("trine:{name}"), None, bytes.to_vec(), graph.types_mut())
-            .map_err(|e| RuntimeError::Compose(format!("`{name}` is not a component: {e:#}")))?;
+        let package =
+            Package::from_bytes(&format!("trine:{name}"), None, bytes.to_vec(), graph.types_mut())
+                .map_err(|e| {
+                    RuntimeError::Compose(format!("`{name}` is not a component: {e:#}"))
+                })?;
         graph.register_package(package).map_err(RuntimeError::compose)
     };
     let socket = register("socket", socket)?;

@@ -108,7 +108,9 @@ impl Manifest {
         for route in &routes {
             if !components.contains_key(&route.component) {
                 let (path, id) = (&route.path, &route.component);
-                return refuse(format!("route `{path}` names component `{id}`, which is not there"));
+                return refuse(format!(
+                    "route `{path}` names component `{id}`, which is not there"
+                ));
             }
         }
         Ok(Manifest { name, routes, components, variables })
@@ -248,7 +250,9 @@ fn dependencies(fields: &mut Table, place: &str) -> Result<BTreeMap<String, Stri
     let mut read = BTreeMap::new();
     for (import, value) in sub_table(fields, "dependencies")? {
         let Value::Table(mut dependency) = value else {
-            return refuse(format!("dependency `{import}` of {place} must be {{ path = \"...\" }}"));
+            return refuse(format!(
+                "dependency `{import}` of {place} must be {{ path = \"...\" }}"
+            ));
         };
         let place = format!("dependency `{import}` of {place}");
         let path = string(&mut dependency, &place, "path")?;
@@ -318,11 +322,19 @@ mod tests {
             ("spin_manifest_version = 2", "spin_manifest_version = 1", "must be 2"),
             ("version = \"1.0.0\"", "trigger = 1", "`trigger`"),
             ("[variables]", "[redis]\nx = 1\n[variables]", "`redis`"),
-            ("[[trigger.http]]\n        route = \"/...\"", "[[trigger.cron]]\n        route = \"/...\"", "`cron`"),
+            (
+                "[[trigger.http]]\n        route = \"/...\"",
+                "[[trigger.cron]]\n        route = \"/...\"",
+                "`cron`",
+            ),
             ("route = \"/v1/exact\"", "route = \"/v1/:id\"", "/v1/:id"),
             ("component = \"api\"", "component = \"apis\"", "`apis`"),
             ("allowed_outbound_hosts = []", "allowed_outbound_hosts = [\"https://a.b\"]", "a.b"),
-            ("allowed_outbound_hosts = []", "key_value_stores = [\"default\"]", "`key_value_stores`"),
+            (
+                "allowed_outbound_hosts = []",
+                "key_value_stores = [\"default\"]",
+                "`key_value_stores`",
+            ),
             ("{ path = \"retriever.wasm\" }", "\">=1.0\"", "trine:rag/retriever"),
             ("{ path = \"retriever.wasm\" }", "{ url = \"x\" }", "path"),
             ("source = \"web.wasm\"", "files = []", "source"),

@@ -175,9 +175,7 @@ impl From<RuntimeError> for Refusal {
     fn from(error: RuntimeError) -> Refusal {
         let (status, code, message) = match &error {
             RuntimeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string()),
-            RuntimeError::Timeout(_) => {
-                (StatusCode::GATEWAY_TIMEOUT, "timeout", error.to_string())
-            }
+            RuntimeError::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "timeout", error.to_string()),
             RuntimeError::Memory { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "out_of_memory", error.to_string())
             }

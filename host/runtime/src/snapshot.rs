@@ -31,11 +31,7 @@ impl<'a> Part<'a> {
 }
 
 /// The component `wasm`, called `name` in errors, with `parts` in its memory.
-pub fn snapshot(
-    name: &str,
-    wasm: &[u8],
-    parts: Vec<Part<'_>>,
-) -> Result<Vec<u8>, RuntimeError> {
+pub fn snapshot(name: &str, wasm: &[u8], parts: Vec<Part<'_>>) -> Result<Vec<u8>, RuntimeError> {
     let failed = |error: wasmtime::Error| RuntimeError::Snapshot {
         component: name.to_owned(),
         reason: format!("{error:#}"),

@@ -51,7 +51,10 @@ pub(crate) fn resolve(
         let given = environment(&format!("{ENVIRONMENT_PREFIX}{}", name.to_uppercase()));
         let default = || variables.get(name).and_then(|v| v.default.clone());
         given.or_else(default).ok_or_else(|| {
-            format!("variable `{name}` has no value: set {ENVIRONMENT_PREFIX}{}", name.to_uppercase())
+            format!(
+                "variable `{name}` has no value: set {ENVIRONMENT_PREFIX}{}",
+                name.to_uppercase()
+            )
         })
     };
     let fill = |template: &str| -> Result<String, String> {

@@ -71,14 +71,7 @@ struct Outline<'a> {
 
 impl<'a> Outline<'a> {
     fn new(body: &'a str) -> Self {
-        Outline {
-            body,
-            blocks: Vec::new(),
-            open: None,
-            marker: None,
-            fixed: false,
-            in_html: false,
-        }
+        Outline { body, blocks: Vec::new(), open: None, marker: None, fixed: false, in_html: false }
     }
 
     fn push(&mut self, event: Event<'_>, range: Range<usize>) {
@@ -143,9 +136,7 @@ impl<'a> Outline<'a> {
 
     /// Takes an inline element's bytes into the open block.
     fn extend(&mut self, range: &Range<usize>) -> &mut Block {
-        let block = self
-            .open
-            .get_or_insert_with(|| Block::new(BlockKind::Text, range.clone()));
+        let block = self.open.get_or_insert_with(|| Block::new(BlockKind::Text, range.clone()));
         if block.content.is_empty() {
             block.content = range.clone();
         }
@@ -197,22 +188,12 @@ impl Block {
     fn new(kind: BlockKind, range: Range<usize>) -> Block {
         let content = range.start..range.start;
         let (text, code, links) = Default::default();
-        Block {
-            kind,
-            range,
-            content,
-            text,
-            code,
-            links,
-        }
+        Block { kind, range, content, text, code, links }
     }
 
     /// The ranges within `content`.
     fn inner(&mut self) -> impl Iterator<Item = &mut Range<usize>> {
-        self.text
-            .iter_mut()
-            .chain(&mut self.code)
-            .chain(&mut self.links)
+        self.text.iter_mut().chain(&mut self.code).chain(&mut self.links)
     }
 
     fn shift(&mut self, offset: usize) {

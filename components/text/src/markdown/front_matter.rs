@@ -40,11 +40,7 @@ pub fn front_matter(markdown: &str) -> Option<FrontMatter<'_>> {
         (FrontMatterKind::Toml, 0) => is_toml_like(fields),
         (FrontMatterKind::Toml, _) => starts_with_field(fields, '='),
     };
-    sound.then(|| FrontMatter {
-        kind,
-        fields,
-        end: markdown.len() - after.len(),
-    })
+    sound.then(|| FrontMatter { kind, fields, end: markdown.len() - after.len() })
 }
 
 /// What stands before the fence's line and what after it.

@@ -38,10 +38,7 @@ pub(super) fn text(html: &str) -> Vec<Piece> {
         let len = next.map_or(rest.len(), |(at, _)| at);
         let range = at..at + len;
         if !rest[..len].trim().is_empty() {
-            pieces.push(Piece {
-                range,
-                starts_line: std::mem::take(&mut starts_line),
-            });
+            pieces.push(Piece { range, starts_line: std::mem::take(&mut starts_line) });
         }
         at += len;
     }
@@ -69,11 +66,7 @@ fn markup_len(rest: &str) -> usize {
 /// The name of the tag at the start of `rest`, in lower case; empty for a comment.
 fn tag_name(rest: &str) -> String {
     let name = rest.trim_start_matches(['<', '/']);
-    name.chars()
-        .take(16)
-        .take_while(char::is_ascii_alphanumeric)
-        .collect::<String>()
-        .to_lowercase()
+    name.chars().take(16).take_while(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
 }
 
 /// The character references that Markdown writers use, as characters; line ends as

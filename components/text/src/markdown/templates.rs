@@ -97,18 +97,13 @@ fn words(tag: &str) -> String {
 /// Those of `ranges` that touch `within`; both in order.
 fn overlapping(ranges: &[Range<usize>], within: &Range<usize>) -> Vec<Range<usize>> {
     let first = ranges.partition_point(|range| range.end <= within.start);
-    let found = ranges[first..]
-        .iter()
-        .take_while(|range| range.start < within.end);
+    let found = ranges[first..].iter().take_while(|range| range.start < within.end);
     found.cloned().collect()
 }
 
 /// Those of `ranges` that touch none of `others`; both in order.
 fn outside(ranges: Vec<Range<usize>>, others: &[Range<usize>]) -> Vec<Range<usize>> {
-    ranges
-        .into_iter()
-        .filter(|range| overlapping(others, range).is_empty())
-        .collect()
+    ranges.into_iter().filter(|range| overlapping(others, range).is_empty()).collect()
 }
 
 /// `ranges` less `holes`; both in order.

@@ -45,41 +45,23 @@ fn plain_section(document: &Document) -> Section {
         let sentences = sentences::sentences(&body[range.clone()], false);
         let offset = start + range.start;
         let sentence_starts = sentences.iter().skip(1).map(|s| s.start + offset).collect();
-        Block {
-            start: offset,
-            sentence_starts,
-            is_code: false,
-        }
+        Block { start: offset, sentence_starts, is_code: false }
     };
     let blocks = sentences::paragraphs(body).into_iter().map(block).collect();
-    Section {
-        path: Vec::new(),
-        start,
-        body: start..document.text.len(),
-        blocks,
-    }
+    Section { path: Vec::new(), start, body: start..document.text.len(), blocks }
 }
 
 fn markdown_sections(document: &Document) -> Vec<Section> {
     let text = &document.text;
     let start = document.body_start();
     let mut headings = Headings::new(&document.title);
-    let mut sections = vec![Section {
-        path: Vec::new(),
-        start,
-        body: start..start,
-        blocks: Vec::new(),
-    }];
+    let mut sections =
+        vec![Section { path: Vec::new(), start, body: start..start, blocks: Vec::new() }];
     for block in markdown::blocks(text) {
         if let BlockKind::Heading(level) = block.kind {
             let path = headings.enter(level, heading_text(&text[block.range.clone()]));
             let body = block.range.end..block.range.end;
-            sections.push(Section {
-                path,
-                start: block.range.start,
-                body,
-                blocks: Vec::new(),
-            });
+            sections.push(Section { path, start: block.range.start, body, blocks: Vec::new() });
         } else if let Some(section) = sections.last_mut() {
             let sentences = sentences::block_sentences(text, &block);
             section.blocks.push(Block {
@@ -89,12 +71,7 @@ fn markdown_sections(document: &Document) -> Vec<Section> {
             });
         }
     }
-    let ends: Vec<usize> = sections
-        .iter()
-        .skip(1)
-        .map(|s| s.start)
-        .chain([text.len()])
-        .collect();
+    let ends: Vec<usize> = sections.iter().skip(1).map(|s| s.start).chain([text.len()]).collect();
     for (section, end) in sections.iter_mut().zip(ends) {
         section.body.end = end;
     }
@@ -110,18 +87,14 @@ struct Headings<'a> {
 
 impl<'a> Headings<'a> {
     fn new(title: &'a str) -> Self {
-        Headings {
-            title,
-            open: Vec::new(),
-        }
+        Headings { title, open: Vec::new() }
     }
 
     /// The path of the section under a heading.
     fn enter(&mut self, level: u8, text: String) -> Vec<String> {
         self.open.retain(|(above, _)| *above < level);
         let repeats_title = text.to_lowercase() == self.title.to_lowercase();
-        self.open
-            .push((level, if repeats_title { String::new() } else { text }));
+        self.open.push((level, if repeats_title { String::new() } else { text }));
         let path = self.open.iter().map(|(_, text)| text);
         path.filter(|text| !text.is_empty()).cloned().collect()
     }

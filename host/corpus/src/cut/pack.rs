@@ -55,11 +55,7 @@ impl<'a> Packer<'a> {
         for unit in units {
             before.push(before[before.len() - 1] + unit.tokens);
         }
-        Packer {
-            units,
-            packing,
-            before,
-        }
+        Packer { units, packing, before }
     }
 
     /// A passage of fewer tokens says too little to be found.
@@ -118,10 +114,7 @@ impl<'a> Packer<'a> {
             |at: usize| at == limit || self.units[at].block != self.units[at - 1].block;
         let full_enough = |at: usize| 2 * self.tokens(start..at) >= self.packing.target;
         let candidates = (fresh + 1..=end).rev().take_while(|at| full_enough(*at));
-        let mut end = candidates
-            .into_iter()
-            .find(|at| begins_block(*at))
-            .unwrap_or(end);
+        let mut end = candidates.into_iter().find(|at| begins_block(*at)).unwrap_or(end);
         while end > fresh + 1 && self.units[end - 1].kind == Kind::Heading {
             end -= 1;
         }
@@ -140,9 +133,7 @@ impl<'a> Packer<'a> {
         if self.units[fresh].kind != Kind::CodeRest {
             return self.units.len();
         }
-        let rest = self.units[fresh..]
-            .iter()
-            .take_while(|unit| unit.kind == Kind::CodeRest);
+        let rest = self.units[fresh..].iter().take_while(|unit| unit.kind == Kind::CodeRest);
         fresh + rest.count()
     }
 }

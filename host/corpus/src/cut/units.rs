@@ -57,11 +57,7 @@ pub(super) fn of_section(
         } else {
             text[range.clone()].to_owned()
         };
-        let least = if plain.is_empty() {
-            0
-        } else {
-            plain.len().div_ceil(BYTES_PER_TOKEN)
-        };
+        let least = if plain.is_empty() { 0 } else { plain.len().div_ceil(BYTES_PER_TOKEN) };
         count(&plain).max(least)
     };
     let mut units = Vec::new();
@@ -71,12 +67,7 @@ pub(super) fn of_section(
             let tokens = count(&range, markdown);
             let kind = if is_code { Kind::Code } else { Kind::Sentence };
             if tokens <= room {
-                units.push(Unit {
-                    range,
-                    tokens,
-                    block: number,
-                    kind,
-                });
+                units.push(Unit { range, tokens, block: number, kind });
                 continue;
             }
             for (nth, range) in pieces(text, range, is_code).into_iter().enumerate() {
@@ -86,12 +77,7 @@ pub(super) fn of_section(
                     (false, _) => Kind::Piece,
                 };
                 let tokens = count(&range, markdown && !is_code);
-                units.push(Unit {
-                    range,
-                    tokens,
-                    block: number,
-                    kind,
-                });
+                units.push(Unit { range, tokens, block: number, kind });
             }
         }
     }
@@ -100,15 +86,8 @@ pub(super) fn of_section(
 
 /// The block from its start to the next one's, at its sentences.
 fn sentences(text: &str, section: &Section, number: usize, block: &Block) -> Vec<Range<usize>> {
-    let start = if number == 0 {
-        section.body.start
-    } else {
-        block.start
-    };
-    let end = section
-        .blocks
-        .get(number + 1)
-        .map_or(section.body.end, |next| next.start);
+    let start = if number == 0 { section.body.start } else { block.start };
+    let end = section.blocks.get(number + 1).map_or(section.body.end, |next| next.start);
     let mut bounds = vec![start];
     bounds.extend(&block.sentence_starts);
     bounds.push(end);

@@ -49,9 +49,7 @@ pub(super) fn page(html: &str) -> Result<Page, String> {
         })
         .add_handler(vec!["img"], alternative)
         .build();
-    let tree = converter
-        .html_to_tree(html)
-        .map_err(|error| error.to_string())?;
+    let tree = converter.html_to_tree(html).map_err(|error| error.to_string())?;
     let Found { title, article } = find(&tree)?;
     let text = converter.tree_to_markdown(article.as_ref().unwrap_or(&tree));
     Ok(Page { title, text })
@@ -66,21 +64,11 @@ fn left_open(html: &str) -> usize {
             Some(name) => (true, name),
             None => (false, tag),
         };
-        let end = name
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(name.len());
-        if end == 0
-            || MAY_STAY_OPEN
-                .iter()
-                .any(|other| name[..end].eq_ignore_ascii_case(other))
-        {
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+        if end == 0 || MAY_STAY_OPEN.iter().any(|other| name[..end].eq_ignore_ascii_case(other)) {
             continue;
         }
-        open = if is_end {
-            open.saturating_sub(1)
-        } else {
-            open + 1
-        };
+        open = if is_end { open.saturating_sub(1) } else { open + 1 };
         most = most.max(open);
     }
     most
@@ -107,10 +95,7 @@ fn of_the_article(handlers: &dyn Handlers, element: Element) -> Option<HandlerRe
 
 /// An image is its alternative text.
 fn alternative(_: &dyn Handlers, element: Element) -> Option<HandlerResult> {
-    let alt = element
-        .attrs
-        .iter()
-        .find(|attribute| &*attribute.name.local == "alt")?;
+    let alt = element.attrs.iter().find(|attribute| &*attribute.name.local == "alt")?;
     Some(alt.value.to_string().into())
 }
 
@@ -138,19 +123,10 @@ fn find(tree: &Rc<Node>) -> Result<Found, String> {
             "main" => article = article.or_else(|| Some(node.clone())),
             _ => {}
         }
-        pending.extend(
-            node.children
-                .borrow()
-                .iter()
-                .rev()
-                .map(|child| (child.clone(), depth + 1)),
-        );
+        pending.extend(node.children.borrow().iter().rev().map(|child| (child.clone(), depth + 1)));
     }
     let article = article.filter(|article| text(article).is_some());
-    Ok(Found {
-        title: title.or(heading),
-        article,
-    })
+    Ok(Found { title: title.or(heading), article })
 }
 
 /// All text below a node, on one line; `None` if there is none.

@@ -28,15 +28,10 @@ const STACK_BYTES: usize = 32 << 20;
 /// The text of all pages, a blank line between two; the error is the reason for the
 /// report. `name` names the thread, and so the message of a panic.
 pub(super) fn text(bytes: Vec<u8>, name: &str) -> Result<String, String> {
-    let thread = std::thread::Builder::new()
-        .name(name.replace('\0', ""))
-        .stack_size(STACK_BYTES);
-    let reading = thread
-        .spawn(move || pages(&bytes))
-        .map_err(|error| error.to_string())?;
-    let text = reading
-        .join()
-        .map_err(|_| "is not a sound PDF (its reader gave up)".to_owned())??;
+    let thread = std::thread::Builder::new().name(name.replace('\0', "")).stack_size(STACK_BYTES);
+    let reading = thread.spawn(move || pages(&bytes)).map_err(|error| error.to_string())?;
+    let text =
+        reading.join().map_err(|_| "is not a sound PDF (its reader gave up)".to_owned())??;
     if text.trim().is_empty() {
         return Err("has no text (a scan needs text recognition first)".into());
     }
@@ -57,10 +52,7 @@ fn pages(bytes: &[u8]) -> Result<String, String> {
             .map_err(|error| format!("cannot be read at page {number}: {error}"))?;
         text.0.push_str("\n\n");
         if begun.elapsed() > MAX_TIME {
-            return Err(format!(
-                "takes longer than {} seconds to read",
-                MAX_TIME.as_secs()
-            ));
+            return Err(format!("takes longer than {} seconds to read", MAX_TIME.as_secs()));
         }
     }
     Ok(tidied(&text.0))
@@ -103,9 +95,7 @@ fn tidied(text: &str) -> String {
 
 /// Whether drawing `page` ends: its parents and the drawings it makes are bounded.
 fn check(document: &Document, page: ObjectId) -> Result<(), String> {
-    let mut node = document
-        .get_dictionary(page)
-        .map_err(|error| error.to_string())?;
+    let mut node = document.get_dictionary(page).map_err(|error| error.to_string())?;
     let mut resources = None;
     let mut parents = 0;
     loop {
@@ -119,15 +109,9 @@ fn check(document: &Document, page: ObjectId) -> Result<(), String> {
             return Err("lies too deep in the page tree".into());
         }
     }
-    let content = document
-        .get_page_content(page)
-        .map_err(|error| error.to_string())?;
+    let content = document.get_page_content(page).map_err(|error| error.to_string())?;
     let empty = Dictionary::new();
-    let mut forms = Forms {
-        document,
-        drawn: 0,
-        names: HashMap::new(),
-    };
+    let mut forms = Forms { document, drawn: 0, names: HashMap::new() };
     forms.walk(drawn_names(&content), resources.unwrap_or(&empty), 0)
 }
 
@@ -162,16 +146,9 @@ impl<'a> Forms<'a> {
                 continue;
             };
             let own = dictionary(self.document, &form.dict, b"Resources").unwrap_or(resources);
-            let drawn = self
-                .names
-                .entry(std::ptr::from_ref(form))
-                .or_insert_with(|| {
-                    drawn_names(
-                        &form
-                            .decompressed_content()
-                            .unwrap_or_else(|_| form.content.clone()),
-                    )
-                });
+            let drawn = self.names.entry(std::ptr::from_ref(form)).or_insert_with(|| {
+                drawn_names(&form.decompressed_content().unwrap_or_else(|_| form.content.clone()))
+            });
             let drawn = drawn.clone();
             self.walk(drawn, own, depth + 1)?;
         }
@@ -184,10 +161,7 @@ fn drawn_names(content: &[u8]) -> Vec<Vec<u8>> {
     let Ok(content) = Content::decode(content) else {
         return Vec::new();
     };
-    let drawings = content
-        .operations
-        .into_iter()
-        .filter(|operation| operation.operator == "Do");
+    let drawings = content.operations.into_iter().filter(|operation| operation.operator == "Do");
     drawings
         .filter_map(|operation| Some(operation.operands.first()?.as_name().ok()?.to_vec()))
         .collect()

@@ -39,23 +39,14 @@ const MAX_SKIPPED_LINES: u64 = 16;
 impl Lines {
     pub(crate) fn open(source: &Source, max_bytes: usize) -> io::Result<Lines> {
         let taken = Rc::new(Cell::new(0));
-        let file = Counted {
-            file: File::open(&source.path)?,
-            taken: taken.clone(),
-        };
+        let file = Counted { file: File::open(&source.path)?, taken: taken.clone() };
         let reader: Box<dyn BufRead> = match source.format {
             Format::Records { gzip: true } => {
                 Box::new(BufReader::new(MultiGzDecoder::new(BufReader::new(file))))
             }
             _ => Box::new(BufReader::new(file)),
         };
-        Ok(Lines {
-            reader,
-            taken,
-            number: 0,
-            max_bytes,
-            ended: false,
-        })
+        Ok(Lines { reader, taken, number: 0, max_bytes, ended: false })
     }
 
     /// Bytes of the file read so far, as they are stored.
@@ -66,9 +57,7 @@ impl Lines {
     fn next_line(&mut self) -> io::Result<Option<Result<Vec<u8>, String>>> {
         let mut line = Vec::new();
         let limit = self.max_bytes as u64 + 1;
-        let read = (&mut self.reader)
-            .take(limit)
-            .read_until(b'\n', &mut line)?;
+        let read = (&mut self.reader).take(limit).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok(None);
         }
@@ -116,10 +105,7 @@ impl Iterator for Lines {
                     Err(format!("cannot be read, nor what follows: {error}"))
                 }
             };
-            return Some(Line {
-                number: self.number,
-                bytes,
-            });
+            return Some(Line { number: self.number, bytes });
         }
         None
     }
@@ -170,20 +156,12 @@ pub(crate) fn record(line: &[u8]) -> Result<Reading, String> {
     let title = record.title.filter(|title| !title.trim().is_empty());
     let mut document = match Format::of(&source) {
         Some(Format::Markdown) => from_text(source, text, Format::Markdown)?,
-        _ => Document {
-            source,
-            title: String::new(),
-            text,
-            media_type: MediaType::Plain,
-        },
+        _ => Document { source, title: String::new(), text, media_type: MediaType::Plain },
     };
     if let Some(title) = title {
         document.title = title;
     }
-    Ok(Reading {
-        document,
-        warning: None,
-    })
+    Ok(Reading { document, warning: None })
 }
 
 /// What a record is called in the report.

@@ -18,10 +18,7 @@ pub(super) fn decode(bytes: Vec<u8>, is_html: bool) -> Result<Decoded, String> {
         _ if bytes.contains(&0) => return Err("is binary (it has NUL bytes)".into()),
         _ => match String::from_utf8(bytes) {
             Ok(text) => {
-                return Ok(Decoded {
-                    text,
-                    warning: None,
-                });
+                return Ok(Decoded { text, warning: None });
             }
             Err(error) => return decode_legacy(error.as_bytes(), is_html),
         },
@@ -30,9 +27,7 @@ pub(super) fn decode(bytes: Vec<u8>, is_html: bool) -> Result<Decoded, String> {
 }
 
 fn decode_legacy(bytes: &[u8], is_html: bool) -> Result<Decoded, String> {
-    let controls = bytes
-        .iter()
-        .filter(|b| b.is_ascii_control() && !b.is_ascii_whitespace());
+    let controls = bytes.iter().filter(|b| b.is_ascii_control() && !b.is_ascii_whitespace());
     if controls.count() * 50 > bytes.len() {
         return Err("is binary (too many control characters for a text)".into());
     }
@@ -50,10 +45,7 @@ fn decode_as(bytes: &[u8], encoding: &'static Encoding) -> Result<Decoded, Strin
     if had_errors {
         warning.push_str(", and what is no such text became U+FFFD");
     }
-    Ok(Decoded {
-        text: text.into_owned(),
-        warning: Some(warning),
-    })
+    Ok(Decoded { text: text.into_owned(), warning: Some(warning) })
 }
 
 /// The `charset` in the first bytes of an HTML page (HTML, "prescan a byte stream").

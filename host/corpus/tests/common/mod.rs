@@ -51,22 +51,15 @@ pub fn passages(
         all.extend(passages);
         Ok::<(), Error>(())
     };
-    let report = corpus
-        .passages(&Cutter::new(count, options), &|_| {}, &mut sink)
-        .unwrap();
+    let report = corpus.passages(&Cutter::new(count, options), &|_| {}, &mut sink).unwrap();
     (all, report)
 }
 
 /// `name` under the folder that `TRINE_SHARED` names, else under `shared` beside the
 /// checkout.
 pub fn shared(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(3)?
-        .join("shared");
-    let path = std::env::var_os("TRINE_SHARED")
-        .map_or(beside, PathBuf::from)
-        .join(name);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3)?.join("shared");
+    let path = std::env::var_os("TRINE_SHARED").map_or(beside, PathBuf::from).join(name);
     if !path.exists() {
         println!("skipped: no {}; set TRINE_SHARED", path.display());
         return None;
@@ -107,9 +100,6 @@ pub fn one(name: &str, bytes: &[u8]) -> Document {
 pub fn complaints(files: &[(&str, &[u8])], options: ReadOptions) -> Vec<String> {
     let folder = folder(&[&[("good.txt", "All is well.".as_bytes())], files].concat());
     let (_, report) = documents(&[folder.path()], options);
-    let skipped = report
-        .skipped
-        .into_iter()
-        .map(|s| format!("{} {}", s.path, s.reason));
+    let skipped = report.skipped.into_iter().map(|s| format!("{} {}", s.path, s.reason));
     skipped.chain(report.warnings).collect()
 }

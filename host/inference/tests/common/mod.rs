@@ -16,9 +16,9 @@ pub fn golden(name: &str) -> PathBuf {
 /// The folder of all-MiniLM-L6-v2: TRINE_TEST_MODEL or the user's cache. Without one, a line says
 /// that the test was skipped.
 pub fn minilm() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"))
-    });
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
     let folder = std::env::var_os("TRINE_TEST_MODEL")
         .map(PathBuf::from)
         .or_else(|| Some(cache?.join("trine/models/all-MiniLM-L6-v2")))?;
@@ -57,7 +57,8 @@ pub fn tiny() -> Tiny {
 pub fn tiny_with(edit: impl FnOnce(&mut serde_json::Value)) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let from = golden("tiny-cross-encoder");
-    let mut config = serde_json::from_slice(&std::fs::read(from.join("config.json")).unwrap()).unwrap();
+    let mut config =
+        serde_json::from_slice(&std::fs::read(from.join("config.json")).unwrap()).unwrap();
     edit(&mut config);
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let weights = "model.safetensors";

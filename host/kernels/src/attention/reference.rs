@@ -13,7 +13,8 @@ pub fn attention(qkv: &[f32], sequences: &Sequences, heads: usize, hidden: usize
         for head in 0..heads {
             for query in rows.clone() {
                 let score = |key: usize| {
-                    let dot: f64 = (0..d).map(|i| at(query, 0, head, i) * at(key, 1, head, i)).sum();
+                    let dot: f64 =
+                        (0..d).map(|i| at(query, 0, head, i) * at(key, 1, head, i)).sum();
                     dot / (d as f64).sqrt()
                 };
                 let scores: Vec<f64> = rows.clone().map(score).collect();

@@ -18,7 +18,9 @@ impl Memory {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |block: &Vec<f32>| (length..=2 * length + 4096).contains(&block.capacity());
         let best = (0..free.len()).filter(|&i| fits(&free[i])).min_by_key(|&i| free[i].capacity());
-        let Some(best) = best else { return vec![0.0; length] };
+        let Some(best) = best else {
+            return vec![0.0; length];
+        };
         let mut block = free.swap_remove(best);
         drop(free);
         block.resize(length, 0.0);

@@ -126,6 +126,10 @@ impl WithSimd for Product<'_> {
 
 impl Product<'_> {
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops unroll; iterators spill the sums"
+    )]
     fn compute<S: Simd, const ROWS: usize>(self, simd: S) {
         let (panel, _) = S::as_simd_f32s(self.panel);
         let (panel, _) = panel.as_chunks::<VECTORS>();
@@ -154,7 +158,11 @@ impl Product<'_> {
         for row in 0..ROWS {
             // SAFETY: row < ROWS, so the second assertion covers `width` elements from here, and
             // an array of vectors is plain values without padding.
-            unsafe { out.add(row * self.out_stride).cast::<[S::f32s; VECTORS]>().write_unaligned(sums[row]) };
+            unsafe {
+                out.add(row * self.out_stride)
+                    .cast::<[S::f32s; VECTORS]>()
+                    .write_unaligned(sums[row])
+            };
         }
     }
 }

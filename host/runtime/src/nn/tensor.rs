@@ -81,7 +81,9 @@ mod tests {
     fn data_must_fill_the_shape() {
         assert!(tensor(&[2, 3], TensorType::I64, 48).into_typed("a").is_ok());
         assert!(tensor(&[], TensorType::Fp32, 4).into_typed("a").is_ok());
-        for (dimensions, bytes) in [(&[2, 3][..], 47), (&[2, 3], 49), (&[0], 4), (&[u32::MAX; 9], 8)] {
+        for (dimensions, bytes) in
+            [(&[2, 3][..], 47), (&[2, 3], 49), (&[0], 4), (&[u32::MAX; 9], 8)]
+        {
             let error = tensor(dimensions, TensorType::I64, bytes).into_typed("input_ids");
             assert!(error.unwrap_err().contains("`input_ids`"));
         }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: formatting, lints, docs, licences, tests.
+#
+#   TRINE_SHARED=DIR       folder of test collections and documents; tests that need it are skipped
+#                          with a word when it is not there
+#   TRINE_LOAD_SECONDS=60  how long the load test runs (10 by default)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "toolchain for the wasm components"
+scripts/setup-guest-toolchain.sh
+
+say "formatting"
+cargo fmt --all --check
+
+say "building (the first time 10 to 15 minutes on two cores)"
+cargo build --release --locked
+target=${CARGO_TARGET_DIR:-target}
+
+say "the model that the tests use (91 MB, the first time)"
+"$target/release/trine" models pull
+
+say "lints"
+cargo clippy --workspace --all-targets --release --locked -- -D warnings
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --release --locked --quiet
+
+if command -v cargo-deny >/dev/null; then
+    say "licences"
+    cargo deny --all-features check licenses bans sources
+else
+    say "licences: skipped, cargo-deny is not installed (cargo install cargo-deny)"
+fi
+
+say "tests"
+cargo test --workspace --release --locked
