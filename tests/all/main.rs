@@ -1,2 +1,23 @@
-//! x
-fn main(){}
+//! What crosses crates, over real HTTP and the real command, with the real model.
+//!
+//! `fixture` finds the model and builds the bundles, once a process; `client` speaks HTTP, well
+//! and badly. A test whose model or documents are missing says `skipped: ...` and returns.
+
+mod answers;
+mod bad_input;
+mod broken_http;
+mod bundles;
+mod cli;
+mod client;
+mod command;
+mod cross_encoder;
+mod fixture;
+mod house;
+mod index;
+mod interrupts;
+mod limits;
+mod load;
+mod models;
+mod overload;
+mod tensors;
+mod wit;

@@ -10,8 +10,8 @@ const SUBCOMMANDS: [&str; 7] = ["index", "ask", "serve", "inspect", "models", "e
 /// What pages state: a page and its words, a source file and its text.
 #[rustfmt::skip]
 const STATED: [[&str; 4]; 14] = [
-    ["asking.md", "The default is 50, and values from 1 to 200", "spin.toml", "top_k = { default = \"50\""],
-    ["asking.md", "The default is 5, and values from 1 to 200", "spin.toml", "top_n = { default = \"5\""],
+    ["asking.md", "The default of `--top-k` is 50, and", "spin.toml", "top_k = { default = \"50\""],
+    ["asking.md", "The default of `--top-n` is 5, and", "spin.toml", "top_n = { default = \"5\""],
     ["asking.md", "at least 85 % of", "components/generator/src/extract.rs", "CLOSE: f32 = 0.85;"],
     ["asking.md", "at most 2048 passages", "components/index/src/graph.rs", "SCAN_UP_TO: usize = 2048;"],
     ["abstention.md", "which is 0.40 in this version", "host/node/src/build.rs", "THRESHOLD: f32 = 0.40;"],

@@ -105,9 +105,13 @@ impl Request {
         Ok(request)
     }
 
-    /// Tokens that are computed on.
+    /// What it takes of a batch's budget, in tokens. Hidden states come back with their padding,
+    /// so that counts too: little to compute must not mean much to allocate.
     pub(crate) fn tokens(&self) -> usize {
-        self.words.len()
+        match self.wanted {
+            Wanted::HiddenStates { width } => width * self.lengths.len(),
+            Wanted::Logits | Wanted::Scores | Wanted::Embeddings => self.words.len(),
+        }
     }
 
     /// Adds the rows of a rectangle, each up to where its mask ends.

@@ -1,6 +1,10 @@
 //! Which vector instructions to use, chosen at run time.
 
-use pulp::{Arch, Scalar256b, Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
+
+/// Blocks of four lanes in plain Rust, which the compiler lowers to what every machine of the
+/// target has; pulp's own fallback is one lane wide.
+pub(super) type Portable = pulp::Scalar128b;
 
 /// A set of vector instructions. Kernels are written once and compiled for each.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +46,7 @@ impl Isa {
     /// Runs `work` compiled for these instructions.
     pub(crate) fn run<W: WithSimd>(self, work: W) -> W::Output {
         match self.0 {
-            // Blocks of eight lanes in plain Rust, which the compiler lowers to what every
-            // machine of the target has; pulp's own fallback is one lane wide.
-            Arch::Scalar => Scalar256b.vectorize(work),
+            Arch::Scalar => pulp::Scalar128b.vectorize(work),
             vector => vector.dispatch(work),
         }
     }

@@ -4,9 +4,12 @@
 //! loop reads it in order. Each element of the result is one chain of multiply-adds over k from 0
 //! upwards: whatever the tile's height, a row's result is the same bits.
 
+use std::any::TypeId;
+
 use pulp::{Simd, WithSimd};
 
 use super::Isa;
+use super::isa::Portable;
 
 /// The tallest tile of any instruction set, in rows.
 pub(crate) const TILE_ROWS_MAX: usize = 12;
@@ -33,7 +36,7 @@ impl Isa {
             type Output = Tile;
             #[inline(always)]
             fn with_simd<S: Simd>(self, _: S) -> Tile {
-                Tile { rows: rows::<S>(), columns: VECTORS * S::F32_LANES }
+                Tile { rows: rows_of::<S>(), columns: VECTORS * S::F32_LANES }
             }
         }
         self.run(Shape)
@@ -60,8 +63,19 @@ impl Isa {
 
 /// 24 accumulators where there are 32 registers, 12 where there are 16: what is left holds the
 /// panel's vectors and the broadcast element.
-const fn rows<S: Simd>() -> usize {
+const fn rows_of<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
+}
+
+/// `a b + c`, fused where the instructions have it and nowhere else: portably a fused operation
+/// is a call of the mathematical library for each element.
+#[inline(always)]
+fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    if TypeId::of::<S>() == TypeId::of::<Portable>() {
+        simd.add_f32s(simd.mul_f32s(a, b), c)
+    } else {
+        simd.mul_add_f32s(a, b, c)
+    }
 }
 
 /// Arranges `b` given as columns (`column(j)` is a slice of length `k`, for `j < n`) into panels
@@ -113,6 +127,7 @@ impl WithSimd for Product<'_> {
             4 => self.compute::<S, 4>(simd),
             5 => self.compute::<S, 5>(simd),
             6 => self.compute::<S, 6>(simd),
+            rows if rows > rows_of::<S>() => unreachable!("a tile of {rows} rows"),
             7 => self.compute::<S, 7>(simd),
             8 => self.compute::<S, 8>(simd),
             9 => self.compute::<S, 9>(simd),
@@ -149,8 +164,8 @@ impl Product<'_> {
                 let a = unsafe { *self.a.get_unchecked(row * self.a_stride + at) };
                 let a = simd.splat_f32s(a);
                 for vector in 0..VECTORS {
-                    // Fused where the instructions have it, which is never decided per element.
-                    sums[row][vector] = simd.mul_add_e_f32s(a, b[vector], sums[row][vector]);
+                    let sum = &mut sums[row][vector];
+                    *sum = multiply_add(simd, a, b[vector], *sum);
                 }
             }
         }

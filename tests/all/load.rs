@@ -1,0 +1,86 @@
+//! A hundred clients for a while: no error, and memory that does not grow.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use serde_json::json;
+
+use crate::client::{encoded, get, post};
+use crate::command::Served;
+use crate::fixture::bundle;
+
+const CLIENTS: usize = 100;
+
+/// 10, or what `TRINE_LOAD_SECONDS` says.
+fn seconds() -> u64 {
+    env::var("TRINE_LOAD_SECONDS").map_or(10, |text| text.parse().expect("a number of seconds"))
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hundred_clients_for_a_while() {
+    let Some(bundle) = bundle() else { return };
+    let server = Served::start(bundle, &[]);
+    let (answered, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let memory = Mutex::new(Vec::new());
+    let duration = Duration::from_secs(seconds());
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (server, answered, stop) = (&server, &answered, &stop);
+            scope.spawn(move || {
+                for turn in client.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    one_request(server, turn);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while started.elapsed() < duration {
+            memory.lock().unwrap().push((started.elapsed(), resident(server.child.id())));
+            thread::sleep(Duration::from_millis(50));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let memory = memory.into_inner().unwrap();
+    let peak = |from: f64, to: f64| {
+        let within = |t: &Duration| (duration.mul_f64(from)..duration.mul_f64(to)).contains(t);
+        memory.iter().filter(|(t, _)| within(t)).map(|(_, kib)| *kib).max().unwrap_or(0)
+    };
+    let (first, rest) = (peak(0.0, 1.0 / 3.0), peak(1.0 / 3.0, 2.0));
+    let answered = answered.into_inner();
+    println!(
+        "{answered} requests in {:.1} s; resident {} MiB in the first third, {} MiB after",
+        started.elapsed().as_secs_f64(),
+        first >> 10,
+        rest >> 10
+    );
+    assert!(answered >= CLIENTS as u64);
+    assert!(rest as f64 <= first as f64 * 1.1, "memory grew from {first} to {rest} KiB");
+}
+
+/// Retrieval and whole answers in turn, each a question of its own.
+fn one_request(server: &Served, turn: usize) {
+    let question = format!("What does number {turn} of the tools cost a day?");
+    if turn.is_multiple_of(2) {
+        let body = json!({ "query": question }).to_string();
+        let reply = post(server.address, "/v1/retrieve", body.as_bytes()).ok();
+        assert!(!reply["candidates"].as_array().unwrap().is_empty());
+    } else {
+        let path = format!("/answer?q={}&top_k=5", encoded(&question));
+        let reply = get(server.address, &path).ok();
+        assert_eq!(reply["query"], question);
+        assert_eq!(reply["supporting_docs"].as_array().unwrap().len(), 5);
+    }
+}
