@@ -153,7 +153,8 @@ pub fn open(bundle: &Path, folder: &Path, limits: Limits) -> Result<Node, NodeEr
     open_with(bundle, &store(folder), limits)
 }
 
-fn open_with(bundle: &Path, store: &ModelStore, limits: Limits) -> Result<Node, NodeError> {
+/// The same with other models.
+pub fn open_with(bundle: &Path, store: &ModelStore, limits: Limits) -> Result<Node, NodeError> {
     let app = AppOptions { limits, cache: Some(cache().join("compiled")) };
     trine_node::open(bundle, &OpenOptions { threads: 2, app }, store)
 }

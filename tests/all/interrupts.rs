@@ -13,7 +13,7 @@ use crate::fixture::{bundle, model};
 fn long_corpus() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut file = fs::File::create(folder.path().join("many.jsonl")).unwrap();
-    for id in 0..20_000 {
+    for id in 0..3000 {
         let text = format!("Record {id} is about number {id}. ").repeat(12);
         writeln!(file, r#"{{"_id": "{id}", "title": "Record {id}", "text": "{text}"}}"#).unwrap();
     }

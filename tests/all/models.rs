@@ -7,7 +7,9 @@ use tempfile::TempDir;
 use trine_node::{BuildOptions, NodeError};
 
 use crate::command::{run, trine};
-use crate::fixture::{MODEL, build_options, bundle, corpus, index, limits, model, open};
+use crate::fixture::{
+    MODEL, build_options, bundle, corpus, index, limits, model, open, open_with, store,
+};
 
 /// A copy of the model whose files can be changed one by one.
 fn copy() -> TempDir {
@@ -106,6 +108,26 @@ fn a_file_that_is_missing_is_named() {
         let (_, message) = refused(folder.path());
         assert!(message.contains(file), "`{file}` is not in: {message}");
     }
+}
+
+/// Pooling that was not there when the bundle was built would change every vector.
+#[test]
+fn a_file_too_many_is_refused() {
+    let Some(_) = bundle() else { return };
+    let folder = copy();
+    let pooling = folder.path().join("1_Pooling/config.json");
+    let aside = folder.path().join("aside.json");
+    fs::rename(&pooling, &aside).unwrap();
+    let options =
+        BuildOptions { embedder: folder.path().to_str().unwrap().to_owned(), ..build_options() };
+    let bundle = index("no-pooling.trine", &[corpus()], &options);
+    let name = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let mut store = store(folder.path());
+    store.folders.insert(name, folder.path().to_owned());
+    assert!(open_with(&bundle, &store, limits()).is_ok());
+    fs::rename(&aside, &pooling).unwrap();
+    let message = open_with(&bundle, &store, limits()).err().expect("it opened").to_string();
+    assert!(message.contains("1_Pooling/config.json") && message.contains("none"), "{message}");
 }
 
 /// A model that no hub has, and that is not there: nothing is asked of any network.

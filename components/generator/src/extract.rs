@@ -10,9 +10,10 @@ use std::ops::Range;
 
 use trine_guest_nn::SentenceEncoder;
 use trine_guest_nn::bindings::trine::rag::types::{Error, Passage, Ranked};
-use trine_text::sentences::sentences;
+use trine_text::markdown::{self, BlockKind};
+use trine_text::passage_input;
+use trine_text::sentences::{block_sentences, sentences};
 use trine_text::words::{content_words, stem};
-use trine_text::{markdown, passage_input};
 
 /// Sentences scored in one call: bounds the tensors that come back.
 const MOST_SENTENCES: usize = 192;
@@ -33,6 +34,8 @@ pub struct Quote {
     pub verbatim: String,
     /// Those without markup.
     pub plain: String,
+    /// Whether it is code, whose lines are kept.
+    pub code: bool,
 }
 
 /// What was found.
@@ -52,6 +55,7 @@ struct Candidate {
     passage: usize,
     range: Range<usize>,
     plain: String,
+    code: bool,
     score: f32,
 }
 
@@ -90,22 +94,63 @@ pub fn extract(
 fn candidates(passages: &[Ranked]) -> (Vec<Candidate>, usize) {
     let mut all = Vec::new();
     for (position, ranked) in passages.iter().enumerate() {
-        let is_markdown = is_markdown(&ranked.passage);
-        let text = &ranked.passage.text;
-        let ranges = sentences(text, is_markdown);
-        if !all.is_empty() && all.len() + ranges.len() > MOST_SENTENCES {
+        let found = of_passage(position, &ranked.passage);
+        if !all.is_empty() && all.len() + found.len() > MOST_SENTENCES {
             return (all, passages.len() - position);
         }
         let room = MOST_SENTENCES - all.len();
-        all.extend(ranges.into_iter().take(room).filter_map(|range| {
-            let verbatim = text.get(range.clone())?;
-            let plain = if is_markdown { markdown::plain(verbatim) } else { verbatim.to_owned() };
-            let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-            let readable = plain.chars().any(char::is_alphanumeric);
-            readable.then_some(Candidate { passage: position, range, plain, score: 0.0 })
-        }));
+        all.extend(found.into_iter().take(room));
     }
     (all, 0)
+}
+
+/// The sentences of one passage; of Markdown, code as it stands and table rows with their heads.
+fn of_passage(position: usize, passage: &Passage) -> Vec<Candidate> {
+    let text = &passage.text;
+    let candidate = |range: Range<usize>, plain: String, code| {
+        let readable = plain.chars().any(char::is_alphanumeric);
+        readable.then_some(Candidate { passage: position, range, plain, code, score: 0.0 })
+    };
+    if passage.media_type != "text/markdown" {
+        let ranges = sentences(text, false).into_iter();
+        return ranges.filter_map(|r| candidate(r.clone(), one_line(&text[r]), false)).collect();
+    }
+    let mut found = Vec::new();
+    let mut head = String::new();
+    for block in markdown::blocks(text) {
+        if block.kind == BlockKind::TableHead {
+            head = one_line(&markdown::plain(&text[block.range.clone()]));
+        }
+        for range in block_sentences(text, &block) {
+            let verbatim = &text[range.clone()];
+            let plain = match block.kind {
+                BlockKind::Code => verbatim.to_owned(),
+                BlockKind::TableRow => row(&head, &one_line(&markdown::plain(verbatim))),
+                _ => one_line(&markdown::plain(verbatim)),
+            };
+            found.extend(candidate(range, plain, block.kind == BlockKind::Code));
+        }
+    }
+    found
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A table's row, read aloud: each cell after the head of its column.
+fn row(head: &str, cells: &str) -> String {
+    let trimmed = |line: &str| -> Vec<String> {
+        line.trim_matches(['|', ' ']).split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let (heads, cells) = (trimmed(head), trimmed(cells));
+    let label = |at: usize| heads.get(at).filter(|h| !h.is_empty() && heads.len() == cells.len());
+    let read = cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
+    let read = read.map(|(at, cell)| match label(at) {
+        Some(head) => format!("{head}: {cell}"),
+        None => cell.clone(),
+    });
+    read.collect::<Vec<_>>().join("; ")
 }
 
 fn score(
@@ -164,9 +209,54 @@ fn quote(passage: &Passage, chosen: Candidate) -> Quote {
         end: passage.start + chosen.range.end as u64,
         verbatim: passage.text[chosen.range].to_owned(),
         plain: chosen.plain,
+        code: chosen.code,
     }
 }
 
-fn is_markdown(passage: &Passage) -> bool {
-    passage.media_type == "text/markdown"
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passage(text: &str, media_type: &str) -> Passage {
+        Passage {
+            id: 0,
+            source: "a.md".to_owned(),
+            title: String::new(),
+            headings: vec![],
+            text: text.to_owned(),
+            media_type: media_type.to_owned(),
+            start: 100,
+            end: 100 + text.len() as u64,
+        }
+    }
+
+    #[test]
+    fn sentences_are_verbatim_ranges_read_without_markup() {
+        let text = "The **limit** is [16](x.md) MiB. It is\nper request.\n\n```\na  b\n  c\n```\n";
+        let found = of_passage(0, &passage(text, "text/markdown"));
+        let plain: Vec<&str> = found.iter().map(|c| c.plain.trim_end()).collect();
+        assert_eq!(plain, ["The limit is 16 MiB.", "It is per request.", "a  b\n  c"]);
+        assert_eq!(&text[found[0].range.clone()], "The **limit** is [16](x.md) MiB.");
+        assert!(found[2].code && !found[0].code);
+        let plain = of_passage(0, &passage("5 * 3 * 2 is 30. Yes.", "text/plain"));
+        assert_eq!(plain[0].plain, "5 * 3 * 2 is 30.");
+    }
+
+    #[test]
+    fn a_table_row_is_read_with_its_heads() {
+        let text = "| Item | Cost |\n|---|---|\n| Rail | 12 |\n| Bus | |\n";
+        let found = of_passage(0, &passage(text, "text/markdown"));
+        let plain: Vec<&str> = found.iter().map(|c| c.plain.as_str()).collect();
+        assert_eq!(plain, ["Item: Rail; Cost: 12", "Item: Bus"]);
+        assert_eq!(row("", "| a | b |"), "a; b");
+    }
+
+    #[test]
+    fn rare_words_of_the_question_weigh_more() {
+        let text = "The plan is here. The plan costs money. The quokka plan is here.";
+        let found = of_passage(0, &passage(text, "text/plain"));
+        let overlaps = overlaps("Which plan has a quokka?", &found);
+        assert!(overlaps[2] > 0.99 && overlaps[0] < 0.5, "{overlaps:?}");
+        assert_eq!(super::overlaps("of the", &found), [0.0; 3]);
+    }
 }

@@ -109,8 +109,13 @@ impl Extracted {
         let abstained = extraction.quotes.is_empty() || extraction.evidence < threshold;
         let quotes = if abstained { vec![] } else { extraction.quotes };
         let mut parts = VecDeque::with_capacity(quotes.len() * 2);
-        for (i, quote) in quotes.into_iter().enumerate() {
-            let space = if i == 0 { "" } else { " " };
+        let mut after_code = None;
+        for quote in quotes {
+            let space = match after_code.replace(quote.code) {
+                None => "",
+                Some(after_code) if after_code || quote.code => "\n\n",
+                Some(_) => " ",
+            };
             parts.push_back(Part::Text(format!("{space}{}", quote.plain)));
             parts.push_back(Part::Citation(Citation {
                 passage: quote.passage as u32,

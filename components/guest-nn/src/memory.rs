@@ -47,7 +47,7 @@ mod tests {
             // SAFETY: the block is used within its layout and freed once.
             unsafe {
                 let block = ZeroOnFree.alloc(layout);
-                assert!(!block.is_null() && block.addr() % 64 == 0);
+                assert!(!block.is_null() && block.addr().is_multiple_of(64));
                 block.write_bytes(round, 4096);
                 assert!((0..4096).all(|i| block.add(i).read() == round));
                 ZeroOnFree.dealloc(block, layout);

@@ -38,6 +38,10 @@ use bindings::exports::trine::rag::snapshot::Guest as Snapshot;
 /// Pairs one request may bring: as many as a retriever returns.
 const MOST_CANDIDATES: usize = 200;
 
+/// Tokens of one call, padding included. All candidates of a model with a window of 256 tokens
+/// fit; those of one with a longer window may take several calls.
+const MOST_TOKENS: usize = 64 * 1024;
+
 /// What the component carries.
 struct Model {
     setup: RerankerSetup,
@@ -61,6 +65,9 @@ impl Snapshot for Component {
         let mut parts = PARTS.take();
         let setup: RerankerSetup = parts.take_setup()?;
         let encoder = parts.take_encoder(setup.max_tokens)?;
+        if setup.max_tokens > MOST_TOKENS {
+            return Err(format!("a window of {} tokens is too long", setup.max_tokens));
+        }
         MODEL.set(Some(Model { setup, encoder }));
         memory::sealed();
         Ok(())
@@ -119,10 +126,15 @@ impl Model {
             .map(|c| &c.passage)
             .map(|p| passage_input(&p.title, &p.headings, &p.text, p.media_type == "text/markdown"))
             .collect();
-        let (scores, truncated) = match self.setup.scoring {
-            setup::Scoring::CrossEncoder => self.cross_encode(query, &texts)?,
-            setup::Scoring::LateInteraction => self.interact(query, &texts)?,
-        };
+        let (mut scores, mut truncated) = (vec![], vec![]);
+        for texts in texts.chunks(MOST_TOKENS / self.setup.max_tokens.max(1)) {
+            let (s, t) = match self.setup.scoring {
+                setup::Scoring::CrossEncoder => self.cross_encode(query, texts)?,
+                setup::Scoring::LateInteraction => self.interact(query, texts)?,
+            };
+            scores.extend(s);
+            truncated.extend(t);
+        }
         if let Some(at) = scores.iter().position(|s| !s.is_finite()) {
             let passage = &candidates[at].passage;
             let (id, source) = (passage.id, &passage.source);

@@ -67,6 +67,12 @@ fn name_and_folder(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), folder.into()))
 }
 
+/// A number from 0 to 1; JSON has no other way to say NaN than nothing.
+fn share(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "give a number from 0 to 1".to_owned())
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Makes a bundle from documents.
@@ -161,7 +167,7 @@ pub struct Ask {
     #[arg(long, value_name = "N")]
     pub max_sentences: Option<u32>,
     /// Evidence, 0 to 1, under which there is no answer.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = share)]
     pub threshold: Option<f32>,
     /// Compares the question with every passage instead of walking the index.
     #[arg(long)]

@@ -9,6 +9,9 @@ use trine_runtime::AppOptions;
 
 use crate::args::{Ask, Common};
 
+/// Passages that are named when nothing answers.
+const CLOSEST: usize = 3;
+
 /// Asks and prints; false when nothing in the documents answers.
 pub fn run(args: Ask, common: &Common) -> Result<bool> {
     let options = OpenOptions {
@@ -28,7 +31,7 @@ pub fn run(args: Ask, common: &Common) -> Result<bool> {
     let json = runtime.block_on(post(&node, "/v1/answer", &body))?;
     let answer: Answer = serde_json::from_slice(&json).context("reading the answer")?;
     if args.json {
-        println!("{}", String::from_utf8_lossy(&json));
+        out!("{}", String::from_utf8_lossy(&json));
     } else {
         print(&answer);
     }
@@ -72,6 +75,7 @@ struct Answer {
     answer: String,
     abstained: bool,
     citations: Vec<Citation>,
+    passages: Vec<Passage>,
     warnings: Vec<String>,
     timings_ms: Timings,
 }
@@ -85,6 +89,12 @@ struct Citation {
 }
 
 #[derive(Deserialize)]
+struct Passage {
+    source: String,
+    headings: Vec<String>,
+}
+
+#[derive(Deserialize)]
 struct Timings {
     retrieve: f64,
     rerank: f64,
@@ -93,14 +103,25 @@ struct Timings {
 }
 
 fn print(answer: &Answer) {
-    println!("{}", answer.answer);
+    out!("{}", answer.answer);
     if !answer.citations.is_empty() {
-        println!();
+        out!("");
     }
     for (number, c) in answer.citations.iter().enumerate() {
-        println!("[{}] {}, bytes {}..{}", number + 1, c.source, c.start, c.end);
+        out!("[{}] {}, bytes {}..{}", number + 1, c.source, c.start, c.end);
         for line in c.quote.lines() {
-            println!("    {line}");
+            out!("    {line}");
+        }
+    }
+    if answer.abstained && !answer.passages.is_empty() {
+        out!("");
+        out!("Closest to the question came:");
+        for passage in answer.passages.iter().take(CLOSEST) {
+            let path: Vec<&str> = std::iter::once(&passage.source)
+                .chain(&passage.headings)
+                .map(String::as_str)
+                .collect();
+            out!("    {}", path.join(" > "));
         }
     }
     for warning in &answer.warnings {

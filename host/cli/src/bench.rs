@@ -39,7 +39,7 @@ pub fn run(args: Bench, common: &Common) -> Result<()> {
         "fresh_over_reused_ms": summary(times.difference),
     });
     if json {
-        println!("{report}");
+        out!("{report}");
     } else {
         print(&report);
     }
@@ -115,11 +115,11 @@ fn summary(mut values: Vec<f64>) -> Value {
 }
 
 fn print(report: &Value) {
-    println!("{:<28} {:>10} {:>10}", "milliseconds", "median", "p99");
+    out!("{:<28} {:>10} {:>10}", "milliseconds", "median", "p99");
     for (name, value) in report.as_object().into_iter().flatten() {
         if let Some(name) = name.strip_suffix("_ms") {
             let number = |key: &str| value.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
-            println!(
+            out!(
                 "{:<28} {:>10.3} {:>10.3}",
                 name.replace('_', " "),
                 number("median"),

@@ -56,7 +56,7 @@ pub fn run(args: Eval, common: &Common) -> Result<()> {
         .with("reranker", &node.about.reranker.name)?
         .with("seconds", seconds)?;
     if args.json {
-        println!("{}", report.to_json());
+        out!("{}", report.to_json());
     } else {
         print(&report, seconds);
     }
@@ -152,8 +152,8 @@ fn print(report: &Report, seconds: f64) {
     let value = report.to_value();
     for (name, value) in value.as_object().into_iter().flatten() {
         match value.as_f64() {
-            Some(number) if !value.is_u64() => println!("{name:<12} {number:.4}"),
-            _ => println!("{name:<12} {value}"),
+            Some(number) if !value.is_u64() => out!("{name:<12} {number:.4}"),
+            _ => out!("{name:<12} {value}"),
         }
     }
     eprintln!("{seconds:.1} s");

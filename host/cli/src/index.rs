@@ -20,7 +20,7 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
     let built = shown(&input, &args.build, common, args.quiet)?;
     report(&built);
     let size = std::fs::metadata(&args.output).map_or(0, |m| m.len());
-    println!(
+    out!(
         "{}: {} documents, {} passages, {:.1} MB, {:.1} s",
         args.output.display(),
         built.about.documents,
@@ -28,8 +28,8 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
         size as f64 / 1e6,
         started.elapsed().as_secs_f64()
     );
-    println!("ask it:   trine ask {} \"your question\"", args.output.display());
-    println!("serve it: trine serve {}", args.output.display());
+    out!("ask it:   trine ask {} \"your question\"", args.output.display());
+    out!("serve it: trine serve {}", args.output.display());
     Ok(())
 }
 

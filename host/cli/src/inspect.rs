@@ -14,7 +14,7 @@ pub fn run(args: Inspect) -> Result<()> {
     if let Some(folder) = &args.extract {
         let written = trine_node::extract(&mut reader, folder)?;
         for path in written {
-            println!("{}", path.display());
+            out!("{}", path.display());
         }
         return Ok(());
     }
@@ -29,20 +29,20 @@ pub fn run(args: Inspect) -> Result<()> {
         .collect();
     if args.json {
         let all = json!({ "digest": reader.digest(), "about": about, "sections": sections });
-        println!("{all}");
+        out!("{all}");
         return Ok(());
     }
-    println!("{}: {} bytes, every digest matches", args.bundle.display(), size(&args.bundle)?);
-    println!("digest      {}", reader.digest());
-    println!("built by    trine {}", about.trine);
-    println!("documents   {}", about.documents);
-    println!("passages    {} of {} dimensions", about.passages, about.dimensions);
-    println!("embedder    {}", about.embedder.name);
-    println!("reranker    {} ({})", about.reranker.name, label(&json!(about.scoring)));
-    println!("generator   {} (extractive)", about.generator.name);
-    println!("sections");
+    out!("{}: {} bytes, every digest matches", args.bundle.display(), size(&args.bundle)?);
+    out!("digest      {}", reader.digest());
+    out!("built by    trine {}", about.trine);
+    out!("documents   {}", about.documents);
+    out!("passages    {} of {} dimensions", about.passages, about.dimensions);
+    out!("embedder    {}", about.embedder.name);
+    out!("reranker    {} ({})", about.reranker.name, label(&json!(about.scoring)));
+    out!("generator   {} (extractive)", about.generator.name);
+    out!("sections");
     for section in reader.sections() {
-        println!("  {:>12}  {}", section.length, section.name);
+        out!("  {:>12}  {}", section.length, section.name);
     }
     Ok(())
 }

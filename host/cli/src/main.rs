@@ -1,5 +1,8 @@
 //! The `trine` command: flags to configuration to calls, nothing else.
 
+#[macro_use]
+mod out;
+
 mod args;
 mod ask;
 mod bench;

@@ -10,7 +10,7 @@ pub fn run(args: Models, common: &Common) -> Result<()> {
     match args.command {
         ModelsCommand::Pull { name } => {
             let folder = common.store()?.folder(&name)?;
-            println!("{name}: {}", folder.display());
+            out!("{name}: {}", folder.display());
         }
         ModelsCommand::List { json: true } => {
             let all: Vec<_> = trine_hub::list(&cache)?
@@ -26,7 +26,7 @@ pub fn run(args: Models, common: &Common) -> Result<()> {
                     })
                 })
                 .collect();
-            println!("{}", serde_json::Value::from(all));
+            out!("{}", serde_json::Value::from(all));
         }
         ModelsCommand::List { json: false } => {
             for l in trine_hub::list(&cache)? {
@@ -36,7 +36,7 @@ pub fn run(args: Models, common: &Common) -> Result<()> {
                     false => "not downloaded".to_owned(),
                 };
                 let megabytes = m.size() as f64 / 1e6;
-                println!("{}  {}  {megabytes:.0} MB  {}  {place}", m.name, m.kind, m.licence);
+                out!("{}  {}  {megabytes:.0} MB  {}  {place}", m.name, m.kind, m.licence);
             }
         }
     }

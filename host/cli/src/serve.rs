@@ -26,12 +26,12 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
             .await
             .with_context(|| format!("listening on {}", args.listen))?;
         let address = server.address()?;
-        println!(
+        out!(
             "{documents} documents, {passages} passages, ready in {:.1} s",
             started.elapsed().as_secs_f64()
         );
-        println!("http://{address}/answer?q=your+question");
-        println!("listening on http://{address}");
+        out!("http://{address}/answer?q=your+question");
+        out!("listening on http://{address}");
         server.run(told_to_stop()).await;
         eprintln!("stopped");
         Ok(())

@@ -22,7 +22,7 @@ pub enum NodeError {
         /// The folder.
         folder: PathBuf,
         /// What is wrong with it.
-        error: trine_inference::ModelError,
+        error: Box<trine_inference::ModelError>,
     },
     /// Models that do not go together.
     #[error(transparent)]

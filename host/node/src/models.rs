@@ -26,7 +26,8 @@ pub struct ModelStore {
     pub on_event: Box<dyn Fn(trine_hub::Event)>,
 }
 
-/// A model, loaded.
+/// A model, loaded. Clones share its weights.
+#[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
@@ -64,7 +65,9 @@ impl ModelStore {
         let name = file_name(name).to_owned();
         let model = match Model::open(&folder) {
             Ok(model) => Arc::new(model),
-            Err(error) => return Err(NodeError::Model { name, folder, error }),
+            Err(error) => {
+                return Err(NodeError::Model { name, folder, error: Box::new(error) });
+            }
         };
         let tokenizer = read(&folder.join("tokenizer.json"))?;
         Ok(Loaded { name, folder, model, tokenizer })
@@ -74,14 +77,16 @@ impl ModelStore {
     pub(crate) fn load_pinned(&self, reference: &ModelRef) -> Result<Loaded, NodeError> {
         let loaded = self.load(&reference.name)?;
         let here = digests(&loaded.folder)?;
-        for (file, expected) in &reference.sha256 {
-            let found = here.get(file).map_or("missing", String::as_str);
+        // A file too many decides as much as one that is missing.
+        for file in reference.sha256.keys().chain(here.keys()) {
+            let (expected, found) = (reference.sha256.get(file), here.get(file));
             if found != expected {
+                let shown = |digest: Option<&String>| digest.map_or("none", |d| d).to_owned();
                 return Err(NodeError::Digest {
                     model: reference.name.clone(),
                     file: file.clone(),
-                    found: found.to_owned(),
-                    expected: expected.clone(),
+                    found: shown(found),
+                    expected: shown(expected),
                 });
             }
         }

@@ -62,7 +62,10 @@ pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<N
     let manifest = Manifest::parse(&text)?;
 
     let embedder = models.load_pinned(&about.embedder)?.must_embed("retriever")?;
-    let reranker = models.load_pinned(&about.reranker)?;
+    let reranker = match about.reranker == about.embedder {
+        true => embedder.clone(),
+        false => models.load_pinned(&about.reranker)?,
+    };
     let engine = Engine::start(
         graphs(&embedder, &reranker)?,
         EngineOptions { threads: options.threads, ..EngineOptions::default() },
