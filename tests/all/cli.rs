@@ -54,11 +54,8 @@ fn ask_prints_an_answer_with_its_citations() {
 fn ask_ends_with_3_when_it_abstains() {
     let Some(bundle) = bundle() else { return };
     let asked = run(trine_with_model(&[&"ask", &bundle, &OFF_TOPIC]));
-    assert_eq!(
-        (asked.code, asked.out.as_str()),
-        (3, "Not found in these documents.\n"),
-        "{asked:?}"
-    );
+    assert_eq!(asked.code, 3, "{asked:?}");
+    assert_eq!(asked.out.lines().next(), Some("Not found in these documents."), "{asked:?}");
     let forced = run(trine_with_model(&[&"ask", &bundle, &OFF_TOPIC, &"--threshold", &"0"]));
     assert_eq!(forced.code, 0, "{forced:?}");
     let strict =
