@@ -85,6 +85,11 @@ impl Graph {
 pub struct Outputs(Vec<(String, tensor::Tensor)>);
 
 impl Outputs {
+    /// Whether there is an output of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(n, _)| n == name)
+    }
+
     /// The output `name` as f32, with its dimensions.
     pub fn f32(&self, name: &str) -> Result<(Vec<u32>, Vec<f32>), NnError> {
         let Some((_, tensor)) = self.0.iter().find(|(n, _)| n == name) else {

@@ -38,42 +38,62 @@ impl SentenceEncoder {
             ("token_type_ids", Tensor::rows(encoded.iter().map(|e| e.type_ids.as_slice()), 0)),
         ];
         let outputs = Graph::load(&self.graph)?.compute(inputs)?;
-        let (dimensions, hidden) = outputs.f32("last_hidden_state")?;
-        self.pool_rows(&encoded, &dimensions, &hidden)
+        // A graph that pools by itself returns a vector a text; any other one a token.
+        match outputs.has("sentence_embedding") {
+            true => self.rows(&encoded, outputs.f32("sentence_embedding")?),
+            false => self.pooled_rows(&encoded, outputs.f32("last_hidden_state")?),
+        }
+    }
+
+    /// `vectors` is `[rows, width]`.
+    fn rows(
+        &self,
+        encoded: &[Encoded],
+        (dimensions, vectors): (Vec<u32>, Vec<f32>),
+    ) -> Result<Vec<Embedding>, NnError> {
+        let width = match dimensions[..] {
+            [rows, width] if rows as usize == encoded.len() && width > 0 => width as usize,
+            _ => return Err(self.wrong_shape(&dimensions)),
+        };
+        let rows = vectors.chunks_exact(width).zip(encoded);
+        Ok(rows.map(|(row, e)| Embedding::new(row.to_vec(), e)).collect())
     }
 
     /// `hidden` is `[rows, columns, width]`; each row's tokens come first.
-    fn pool_rows(
+    fn pooled_rows(
         &self,
         encoded: &[Encoded],
-        dimensions: &[u32],
-        hidden: &[f32],
+        (dimensions, hidden): (Vec<u32>, Vec<f32>),
     ) -> Result<Vec<Embedding>, NnError> {
         let longest = encoded.iter().map(|e| e.ids.len()).max().unwrap_or(0);
-        let &[rows, columns, width] = dimensions else {
-            return Err(NnError::Failed(format!(
-                "`{}` returned rank {}",
-                self.graph,
-                dimensions.len()
-            )));
+        let width = match dimensions[..] {
+            [rows, columns, width]
+                if (rows as usize, columns as usize) == (encoded.len(), longest)
+                    && !hidden.is_empty() =>
+            {
+                width as usize
+            }
+            _ => return Err(self.wrong_shape(&dimensions)),
         };
-        if (rows as usize, columns as usize) != (encoded.len(), longest) || hidden.is_empty() {
-            return Err(NnError::Failed(format!("`{}` returned {dimensions:?}", self.graph)));
-        }
-        let row_len = columns as usize * width as usize;
-        Ok(hidden
-            .chunks_exact(row_len)
-            .zip(encoded)
-            .map(|(row, e)| Embedding {
-                vector: pool(&row[..e.ids.len() * width as usize], width as usize, self.pooling),
-                truncated: e.truncated,
-            })
-            .collect())
+        let rows = hidden.chunks_exact(longest * width).zip(encoded);
+        let pooled =
+            |row: &[f32], e: &Encoded| pool(&row[..e.ids.len() * width], width, self.pooling);
+        Ok(rows.map(|(row, e)| Embedding::new(pooled(row, e), e)).collect())
+    }
+
+    fn wrong_shape(&self, dimensions: &[u32]) -> NnError {
+        NnError::Failed(format!("`{}` returned the shape {dimensions:?}", self.graph))
+    }
+}
+
+impl Embedding {
+    fn new(vector: Vec<f32>, encoded: &Encoded) -> Embedding {
+        Embedding { vector: Vector::normalized(vector), truncated: encoded.truncated }
     }
 }
 
 /// One vector from the embeddings of one text's tokens, `[tokens, width]`.
-fn pool(hidden: &[f32], width: usize, pooling: Pooling) -> Vector {
+fn pool(hidden: &[f32], width: usize, pooling: Pooling) -> Vec<f32> {
     let tokens = match pooling {
         Pooling::Mean => hidden.len() / width,
         Pooling::Cls => 1,
@@ -83,5 +103,5 @@ fn pool(hidden: &[f32], width: usize, pooling: Pooling) -> Vector {
         sum.iter_mut().zip(token).for_each(|(s, x)| *s += x);
     }
     // The mean's divisor goes with the normalisation.
-    Vector::normalized(sum)
+    sum
 }

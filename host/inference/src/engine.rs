@@ -145,7 +145,7 @@ impl Engine {
         texts: &[Encoded],
     ) -> Result<Vec<Vec<f32>>, InferenceError> {
         let found = self.graph(graph)?;
-        if found.view != View::Encoder {
+        if !matches!(found.view, View::Encoder | View::SentenceEmbedding) {
             let (name, view) = (graph.to_owned(), found.view.to_string());
             return Err(InferenceError::WrongView { name, view });
         }
@@ -180,6 +180,7 @@ impl Engine {
         let request = Request::from_tensors(graph.view, self.limits(graph), inputs)?;
         let output = match graph.view {
             View::Encoder => "last_hidden_state",
+            View::SentenceEmbedding => "sentence_embedding",
             View::CrossEncoder => "logits",
             View::LateInteraction => "scores",
         };

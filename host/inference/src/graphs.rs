@@ -13,6 +13,9 @@ pub enum View {
     /// `input_ids`, `attention_mask`, optionally `token_type_ids`, each `[n, s]` ->
     /// `last_hidden_state` `[n, s, h]`, zeros where the mask is 0.
     Encoder,
+    /// The same inputs -> `sentence_embedding` `[n, h]`: the token vectors pooled, and scaled to
+    /// length 1, as the model's folder says; the name that exported sentence encoders use.
+    SentenceEmbedding,
     /// The same inputs -> `logits` `[n, labels]`.
     CrossEncoder,
     /// `query_input_ids`, `query_attention_mask` `[1, q]`, `input_ids`, `attention_mask` `[n, s]`
@@ -25,6 +28,7 @@ impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             View::Encoder => "encoder",
+            View::SentenceEmbedding => "sentence encoder",
             View::CrossEncoder => "cross-encoder",
             View::LateInteraction => "late-interaction graph",
         })

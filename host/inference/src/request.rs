@@ -48,7 +48,7 @@ impl View {
     /// The inputs it takes.
     fn inputs(self) -> &'static [&'static str] {
         match self {
-            View::Encoder | View::CrossEncoder => &[IDS, MASK, TYPES],
+            View::Encoder | View::SentenceEmbedding | View::CrossEncoder => &[IDS, MASK, TYPES],
             View::LateInteraction => &[QUERY_IDS, QUERY_MASK, IDS, MASK],
         }
     }
@@ -77,6 +77,7 @@ impl Request {
         request.push_rows(limits, (IDS, &ids), (MASK, &mask), types.as_ref())?;
         request.wanted = match view {
             View::Encoder => Wanted::HiddenStates { width: ids.columns },
+            View::SentenceEmbedding => Wanted::Embeddings,
             View::CrossEncoder => Wanted::Logits,
             View::LateInteraction => Wanted::Scores,
         };

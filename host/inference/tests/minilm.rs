@@ -7,7 +7,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use common::{bits, golden, inputs, late_inputs, minilm, only};
 use serde::Deserialize;
-use trine_inference::{Engine, EngineOptions, Graphs, Model, ModelKind, Pooling, View};
+use trine_inference::{
+    Engine, EngineOptions, Graphs, Model, ModelKind, Pooling, Tensor, TensorData, View,
+};
 use trine_text::tokens::{Encoded, Encoder};
 
 #[derive(Deserialize)]
@@ -58,6 +60,7 @@ fn setup() -> Option<Setup> {
     }
     let mut graphs = Graphs::new();
     graphs.insert("minilm", model.clone(), View::Encoder).unwrap();
+    graphs.insert("pooled", model.clone(), View::SentenceEmbedding).unwrap();
     graphs.insert("late", model, View::LateInteraction).unwrap();
     let engine = Engine::start(graphs, EngineOptions::default()).unwrap();
     Some(Setup { golden, encoded, engine })
@@ -98,6 +101,32 @@ fn embeddings_are_those_of_sentence_transformers() {
     }
     println!("smallest cosine with sentence-transformers: {worst:.9}");
     assert!(worst >= 0.9999, "{worst}");
+}
+
+#[test]
+fn a_guests_sentence_embeddings_are_those_of_the_index() {
+    let Some(Setup { encoded, engine, .. }) = setup() else {
+        return;
+    };
+    let texts = &encoded[..7];
+    let longest = texts.iter().map(|t| t.ids.len()).max().unwrap();
+    let padded = |of: fn(&Encoded) -> Vec<i64>| {
+        let rows = texts.iter().flat_map(|t| {
+            let mut row = of(t);
+            row.resize(longest, 0);
+            row
+        });
+        Tensor { dims: vec![texts.len(), longest], data: TensorData::I64(rows.collect()) }
+    };
+    let inputs = vec![
+        ("input_ids".to_owned(), padded(|t| t.ids.iter().map(|&id| i64::from(id)).collect())),
+        ("attention_mask".to_owned(), padded(|t| vec![1; t.ids.len()])),
+    ];
+    let outputs = engine.compute_blocking("pooled", inputs).unwrap();
+    let [(name, tensor)] = outputs.as_slice() else { panic!("{} outputs", outputs.len()) };
+    assert_eq!((name.as_str(), &tensor.dims[..]), ("sentence_embedding", &[7, 384][..]));
+    let expected = engine.embed_blocking("minilm", texts).unwrap().concat();
+    assert_eq!(tensor.as_f32().unwrap(), expected, "the same bits");
 }
 
 #[test]

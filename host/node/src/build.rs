@@ -344,7 +344,7 @@ fn retriever_parts<'a>(
 ) -> Result<Vec<Part<'a>>, NodeError> {
     let setup = RetrieverSetup {
         model: embedder.name.clone(),
-        graph: embedder.name.clone(),
+        graph: embedder.embedding_graph(),
         max_tokens: embedder.window(),
         pooling: embedder.pooling(),
         documents: documents as u32,
@@ -378,7 +378,7 @@ fn reranker_parts<'a>(reranker: &Loaded) -> Result<Vec<Part<'a>>, NodeError> {
 fn generator_parts<'a>(encoder: &Loaded) -> Result<Vec<Part<'a>>, NodeError> {
     let setup = GeneratorSetup {
         model: encoder.name.clone(),
-        graph: encoder.name.clone(),
+        graph: encoder.embedding_graph(),
         max_tokens: encoder.window(),
         pooling: encoder.pooling(),
         threshold: THRESHOLD,

@@ -136,6 +136,11 @@ impl Loaded {
         }
     }
 
+    /// The name by which guests load it to embed texts.
+    pub(crate) fn embedding_graph(&self) -> String {
+        format!("{}/sentence-embedding", self.name)
+    }
+
     /// The name by which guests load it to score pairs.
     pub(crate) fn reranking_graph(&self) -> String {
         match self.scoring() {
@@ -149,6 +154,7 @@ impl Loaded {
 pub(crate) fn graphs(embedder: &Loaded, reranker: &Loaded) -> Result<Graphs, NodeError> {
     let mut graphs = Graphs::new();
     graphs.insert(&embedder.name, embedder.model.clone(), View::Encoder)?;
+    graphs.insert(embedder.embedding_graph(), embedder.model.clone(), View::SentenceEmbedding)?;
     let view = match reranker.scoring() {
         Scoring::CrossEncoder => View::CrossEncoder,
         Scoring::LateInteraction => View::LateInteraction,
