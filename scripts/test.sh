@@ -36,4 +36,4 @@ else
 fi
 
 say "tests"
-cargo test --workspace --release --locked
+cargo test --workspace --release --locked --no-fail-fast

@@ -140,10 +140,13 @@ fn one_line(text: &str) -> String {
 
 /// A table's row, read aloud: each cell after the head of its column.
 fn row(head: &str, cells: &str) -> String {
-    let trimmed = |line: &str| -> Vec<String> {
-        line.trim_matches(['|', ' ']).split('|').map(|cell| cell.trim().to_owned()).collect()
+    let split = |line: &str| -> Vec<String> {
+        let line = line.trim();
+        let line = line.strip_prefix('|').unwrap_or(line);
+        let line = line.strip_suffix('|').unwrap_or(line);
+        line.split('|').map(|cell| cell.trim().to_owned()).collect()
     };
-    let (heads, cells) = (trimmed(head), trimmed(cells));
+    let (heads, cells) = (split(head), split(cells));
     let label = |at: usize| heads.get(at).filter(|h| !h.is_empty() && heads.len() == cells.len());
     let read = cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
     let read = read.map(|(at, cell)| match label(at) {
