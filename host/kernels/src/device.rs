@@ -16,6 +16,26 @@ pub enum KernelError {
     /// The device could not be started or has failed.
     #[error("device: {0}")]
     Device(String),
+    /// The device's memory does not hold what was asked of it.
+    #[error(
+        "the device has no room for {} more: {} of {} are taken; use a smaller model, fewer \
+         models, or another device", mib(*needed), mib(*used), mib(*budget)
+    )]
+    Memory {
+        /// Bytes asked for.
+        needed: u64,
+        /// Bytes taken.
+        used: u64,
+        /// Bytes there are.
+        budget: u64,
+    },
+    /// The driver has taken the device away; one opened anew may work.
+    #[error("the device was lost: {0}")]
+    Lost(String),
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }
 
 impl KernelError {
@@ -112,6 +132,15 @@ pub trait Device: Sync {
     fn upload_sequences(&self, sequences: &Sequences) -> Result<Self::Packing, KernelError>;
     /// Waits for a buffer and reads it, row-major.
     fn download(&self, buffer: &Self::Buffer) -> Result<Vec<f32>, KernelError>;
+    /// Waits once for several buffers and reads each.
+    fn download_all(&self, buffers: &[&Self::Buffer]) -> Result<Vec<Vec<f32>>, KernelError> {
+        buffers.iter().map(|buffer| self.download(buffer)).collect()
+    }
+
+    /// Rows of `columns` elements that one buffer holds at most.
+    fn rows_at_most(&self, columns: usize) -> usize {
+        usize::MAX / columns.max(1)
+    }
 
     /// See [`crate::embedding`]: three ids a token -> `[tokens, h]`.
     fn embedding(
@@ -129,6 +158,12 @@ pub trait Device: Sync {
         weights: &Self::Linear,
         epilogue: Epilogue<&Self::Buffer>,
     ) -> Result<Self::Buffer, KernelError>;
+
+    /// A product of few outputs, such as a classifier's, that keeps f32 whatever matrices are
+    /// stored in: `x` `[m, k]` -> `[m, n]`.
+    fn head(&self, x: &Self::Buffer, weights: &Self::Linear) -> Result<Self::Buffer, KernelError> {
+        self.linear(x, weights, Epilogue::None)
+    }
 
     /// See [`crate::attention`]: `qkv` `[tokens, 3 h]` -> `[tokens, h]`.
     fn attention(

@@ -12,14 +12,17 @@ pub mod attention;
 pub mod cpu;
 pub mod device;
 pub mod embedding;
+pub mod gpu;
 pub mod layer_norm;
 pub mod linear;
 pub mod maxsim;
+pub mod parity;
 pub mod pool;
 pub mod sequences;
 
 pub use cpu::CpuDevice;
 pub use device::{Device, KernelError};
+pub use gpu::GpuDevice;
 pub use linear::Epilogue;
 pub use pool::Pooling;
 pub use sequences::Sequences;

@@ -5,6 +5,7 @@
 //! sees its own sequence, all of it, and nothing else. Refused: columns that are not three times
 //! a multiple of `heads`, sequences that do not cover the rows.
 
+mod gpu;
 pub mod reference;
 
 use std::ops::Range;
@@ -15,6 +16,8 @@ use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Ti
 use crate::pool::covers;
 use crate::{KernelError, Sequences};
 
+pub(crate) use gpu::{query_blocks, run_on_gpu};
+
 /// Query rows that one task takes, all heads of them; a multiple of every tile's height.
 const BLOCK_ROWS: usize = 48;
 
@@ -24,13 +27,8 @@ pub(crate) fn run(
     sequences: &Sequences,
     heads: usize,
 ) -> Result<CpuBuffer, KernelError> {
-    covers("attention", sequences, qkv)?;
-    let columns = qkv.columns();
-    if heads == 0 || columns == 0 || !columns.is_multiple_of(3 * heads) {
-        let reason = format!("{columns} columns are not query, key and value of {heads} heads");
-        return Err(KernelError::shape("attention", reason));
-    }
-    let hidden = columns / 3;
+    covers("attention", sequences, qkv.rows())?;
+    let hidden = hidden(qkv.columns(), heads)?;
     let mut context = device.take(qkv.rows(), hidden);
     let shape = Shape { device, qkv, heads, hidden, d: hidden / heads, tile: device.isa.tile() };
     let packed = shape.pack(sequences);
@@ -38,6 +36,15 @@ pub(crate) fn run(
         shape.attend(block);
     });
     Ok(context)
+}
+
+/// Columns of the result, of a query-key-value matrix of `columns`.
+fn hidden(columns: usize, heads: usize) -> Result<usize, KernelError> {
+    if heads == 0 || columns == 0 || !columns.is_multiple_of(3 * heads) {
+        let reason = format!("{columns} columns are not query, key and value of {heads} heads");
+        return Err(KernelError::shape("attention", reason));
+    }
+    Ok(columns / 3)
 }
 
 struct Shape<'a> {

@@ -5,6 +5,7 @@
 //! `layer_norm(words[word i] + positions[position i] + types[type i])`.
 //! Refused: id lists of different lengths, an id beyond its table.
 
+mod gpu;
 pub mod reference;
 
 use rayon::prelude::*;
@@ -13,8 +14,12 @@ use crate::cpu::{CpuBuffer, CpuDevice};
 use crate::device::{EmbeddingTables, KernelError};
 use crate::layer_norm::{self, BLOCK_ROWS};
 
+pub use gpu::GpuTables;
+
 /// The tables of one model.
 pub struct Prepared {
+    /// Of each table: words, positions, types.
+    rows: [usize; 3],
     words: Vec<f32>,
     positions: Vec<f32>,
     types: Vec<f32>,
@@ -24,21 +29,45 @@ pub struct Prepared {
 impl Prepared {
     pub(crate) fn new(tables: EmbeddingTables) -> Result<Prepared, KernelError> {
         let norm = layer_norm::Prepared::new(tables.norm)?;
-        for (name, table) in
-            [("words", tables.words), ("positions", tables.positions), ("types", tables.types)]
-        {
-            if table.is_empty() || table.len() % norm.width() != 0 {
-                let reason = format!("{name}: {} values, rows of {}", table.len(), norm.width());
-                return Err(KernelError::shape("embedding", reason));
-            }
-        }
         Ok(Prepared {
+            rows: rows(&tables)?,
             words: tables.words.to_vec(),
             positions: tables.positions.to_vec(),
             types: tables.types.to_vec(),
             norm,
         })
     }
+}
+
+/// Rows of each table: words, positions, types. Refuses tables that are not whole rows.
+fn rows(tables: &EmbeddingTables) -> Result<[usize; 3], KernelError> {
+    let width = tables.norm.gamma.len().max(1);
+    for (name, table) in
+        [("words", tables.words), ("positions", tables.positions), ("types", tables.types)]
+    {
+        if table.is_empty() || table.len() % width != 0 {
+            let reason = format!("{name}: {} values, rows of {width}", table.len());
+            return Err(KernelError::shape("embedding", reason));
+        }
+    }
+    Ok([tables.words, tables.positions, tables.types].map(|table| table.len() / width))
+}
+
+/// Refuses id lists of different lengths, and ids beyond their tables' rows.
+fn check_ids(rows: [usize; 3], ids: [&[u32]; 3]) -> Result<(), KernelError> {
+    let lengths = ids.map(<[u32]>::len);
+    if lengths.iter().any(|&length| length != lengths[0]) {
+        return Err(KernelError::shape("embedding", format!("{lengths:?} ids")));
+    }
+    for (name, (rows, ids)) in
+        ["word", "position", "type"].into_iter().zip(rows.into_iter().zip(ids))
+    {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
+            let reason = format!("{name} id {id}, but the table has {rows} rows");
+            return Err(KernelError::shape("embedding", reason));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn run(
@@ -49,21 +78,7 @@ pub(crate) fn run(
     types: &[u32],
 ) -> Result<CpuBuffer, KernelError> {
     let width = tables.norm.width();
-    if positions.len() != words.len() || types.len() != words.len() {
-        let lengths = [words.len(), positions.len(), types.len()];
-        return Err(KernelError::shape("embedding", format!("{lengths:?} ids")));
-    }
-    for (name, table, ids) in [
-        ("word", &tables.words, words),
-        ("position", &tables.positions, positions),
-        ("type", &tables.types, types),
-    ] {
-        let rows = table.len() / width;
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
-            let reason = format!("{name} id {id}, but the table has {rows} rows");
-            return Err(KernelError::shape("embedding", reason));
-        }
-    }
+    check_ids(tables.rows, [words, positions, types])?;
     let mut y = device.take(words.len(), width);
     y.data_mut().par_chunks_mut(BLOCK_ROWS * width).enumerate().for_each(|(block, y)| {
         device.isa.each(

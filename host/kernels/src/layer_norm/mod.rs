@@ -4,12 +4,15 @@
 //! `gamma (z - mean) / sqrt(variance + epsilon) + beta`, the variance over h, not h - 1.
 //! Refused: operands of other shapes.
 
+mod gpu;
 pub mod reference;
 
 use rayon::prelude::*;
 
 use crate::cpu::{self, CpuBuffer, CpuDevice};
 use crate::device::{KernelError, NormWeights};
+
+pub use gpu::GpuNorm;
 
 /// Weights of one normalisation.
 pub struct Prepared {
@@ -20,11 +23,8 @@ pub struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(weights: NormWeights) -> Result<Prepared, KernelError> {
+        check(weights)?;
         let NormWeights { gamma, beta, epsilon } = weights;
-        if gamma.is_empty() || gamma.len() != beta.len() {
-            let reason = format!("{} scales, {} shifts", gamma.len(), beta.len());
-            return Err(KernelError::shape("layer_norm", reason));
-        }
         Ok(Prepared { gamma: gamma.to_vec(), beta: beta.to_vec(), epsilon })
     }
 
@@ -48,6 +48,24 @@ impl Prepared {
     }
 }
 
+/// Refuses scales and shifts of different widths.
+fn check(weights: NormWeights) -> Result<(), KernelError> {
+    let (scales, shifts) = (weights.gamma.len(), weights.beta.len());
+    if scales == 0 || scales != shifts {
+        return Err(KernelError::shape("layer_norm", format!("{scales} scales, {shifts} shifts")));
+    }
+    Ok(())
+}
+
+/// Refuses operands that are not `width` wide and alike; shapes are `[rows, columns]`.
+fn fits(x: [usize; 2], residual: Option<[usize; 2]>, width: usize) -> Result<(), KernelError> {
+    if x[1] != width || residual.is_some_and(|residual| residual != x) {
+        let reason = format!("x {x:?}, residual {residual:?}, width {width}");
+        return Err(KernelError::shape("layer_norm", reason));
+    }
+    Ok(())
+}
+
 /// Rows a task takes: enough to be worth handing over.
 pub(crate) const BLOCK_ROWS: usize = 32;
 
@@ -58,15 +76,7 @@ pub(crate) fn run(
     norm: &Prepared,
 ) -> Result<CpuBuffer, KernelError> {
     let (rows, width) = (x.rows(), norm.width());
-    let fits = |b: &CpuBuffer| (b.rows(), b.columns()) == (rows, width);
-    if !fits(x) || !residual.is_none_or(fits) {
-        let reason = format!(
-            "x [{rows}, {}], residual {:?}, width {width}",
-            x.columns(),
-            residual.map(|r| [r.rows(), r.columns()])
-        );
-        return Err(KernelError::shape("layer_norm", reason));
-    }
+    fits([rows, x.columns()], residual.map(|r| [r.rows(), r.columns()]), width)?;
     let mut y = device.take(rows, width);
     let blocks = y.data_mut().par_chunks_mut(BLOCK_ROWS * width);
     blocks.zip(x.data().par_chunks(BLOCK_ROWS * width)).enumerate().for_each(|(block, (y, x))| {

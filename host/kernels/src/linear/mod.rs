@@ -4,12 +4,16 @@
 //! Products are summed in f32 over k from 0 upwards, then the bias is added, then the
 //! [`Epilogue`] applied. Refused: `x` whose columns are not `k`, a residual that is not `[m, n]`.
 
+mod gpu;
 pub mod reference;
 
 use rayon::prelude::*;
 
 use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile};
 use crate::device::{KernelError, LinearWeights};
+
+pub use gpu::GpuWeights;
+pub(crate) use gpu::{Units, units_hold};
 
 /// What happens to each element after the bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +39,8 @@ pub struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(device: &CpuDevice, weights: LinearWeights) -> Result<Prepared, KernelError> {
+        check(weights)?;
         let LinearWeights { weight, bias, n, k } = weights;
-        if n == 0 || k == 0 || n.checked_mul(k) != Some(weight.len()) || bias.len() != n {
-            let reason = format!(
-                "{} weights and {} biases do not make [{n}, {k}] and [{n}]",
-                weight.len(),
-                bias.len()
-            );
-            return Err(KernelError::shape("linear", reason));
-        }
         let columns = device.isa.tile().columns;
         let whole = n.next_multiple_of(columns);
         let mut panels = vec![0.0; whole * k];
@@ -52,6 +49,35 @@ impl Prepared {
         bias.resize(whole, 0.0);
         Ok(Prepared { n, k, panels, bias })
     }
+}
+
+/// Refuses weights that are not what their sizes say.
+fn check(weights: LinearWeights) -> Result<(), KernelError> {
+    let LinearWeights { weight, bias, n, k } = weights;
+    if n == 0 || k == 0 || n.checked_mul(k) != Some(weight.len()) || bias.len() != n {
+        let (weights, biases) = (weight.len(), bias.len());
+        let reason =
+            format!("{weights} weights and {biases} biases do not make [{n}, {k}] and [{n}]");
+        return Err(KernelError::shape("linear", reason));
+    }
+    Ok(())
+}
+
+/// Refuses operands that do not fit weights `[n, k]`; shapes are `[rows, columns]`.
+fn fits(
+    x: [usize; 2],
+    residual: Option<[usize; 2]>,
+    n: usize,
+    k: usize,
+) -> Result<(), KernelError> {
+    if x[1] != k {
+        return Err(KernelError::shape("linear", format!("{x:?} times a matrix of {k} inputs")));
+    }
+    if let Some(residual) = residual.filter(|residual| *residual != [x[0], n]) {
+        let reason = format!("residual {residual:?}, result [{}, {n}]", x[0]);
+        return Err(KernelError::shape("linear", reason));
+    }
+    Ok(())
 }
 
 /// Rows of `x` that one task works through. They stay in the second-level cache while the
@@ -65,16 +91,11 @@ pub(crate) fn run(
     epilogue: Epilogue<&CpuBuffer>,
 ) -> Result<CpuBuffer, KernelError> {
     let (m, n) = (x.rows(), weights.n);
-    if x.columns() != weights.k {
-        let reason = format!("[{m}, {}] times a matrix of {} inputs", x.columns(), weights.k);
-        return Err(KernelError::shape("linear", reason));
-    }
-    if let Epilogue::Residual(residual) = epilogue
-        && (residual.rows(), residual.columns()) != (m, n)
-    {
-        let found = (residual.rows(), residual.columns());
-        return Err(KernelError::shape("linear", format!("residual {found:?}, result [{m}, {n}]")));
-    }
+    let residual = match epilogue {
+        Epilogue::Residual(residual) => Some([residual.rows(), residual.columns()]),
+        _ => None,
+    };
+    fits([m, x.columns()], residual, n, weights.k)?;
     let product = Product { device, x, weights, epilogue, tile: device.isa.tile() };
     let mut y = device.take(m, n);
     if m.div_ceil(BLOCK_ROWS) >= 2 * device.threads() {

@@ -8,6 +8,7 @@
 //! A token of length 0 has cosine 0 with everything; an empty query or passage scores 0.
 //! Refused: sequences that do not cover `x`'s rows, a pair that names no sequence.
 
+mod gpu;
 pub mod reference;
 
 use std::ops::Range;
@@ -18,28 +19,35 @@ use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Ti
 use crate::pool::covers;
 use crate::{KernelError, Sequences};
 
+pub(crate) use gpu::run_on_gpu;
+
 pub(crate) fn run(
     device: &CpuDevice,
     x: &CpuBuffer,
     sequences: &Sequences,
     pairs: &[(u32, u32)],
 ) -> Result<CpuBuffer, KernelError> {
-    covers("maxsim", sequences, x)?;
+    covers("maxsim", sequences, x.rows())?;
+    let ranges = find(sequences, pairs)?;
+    let mut scores = device.take(pairs.len(), 1);
+    scores.data_mut().par_iter_mut().zip(ranges).for_each(|(out, (query, passage))| {
+        *out = score(device, x, query, passage);
+    });
+    Ok(scores)
+}
+
+/// The rows of each pair's query and passage. Refuses a pair that names no sequence.
+fn find(
+    sequences: &Sequences,
+    pairs: &[(u32, u32)],
+) -> Result<Vec<(Range<usize>, Range<usize>)>, KernelError> {
     let find = |index: u32| {
         sequences.range(index as usize).ok_or_else(|| {
             let reason = format!("sequence {index} of {}", sequences.len());
             KernelError::shape("maxsim", reason)
         })
     };
-    let ranges = pairs
-        .iter()
-        .map(|&(query, passage)| Ok((find(query)?, find(passage)?)))
-        .collect::<Result<Vec<_>, KernelError>>()?;
-    let mut scores = device.take(pairs.len(), 1);
-    scores.data_mut().par_iter_mut().zip(ranges).for_each(|(out, (query, passage))| {
-        *out = score(device, x, query, passage);
-    });
-    Ok(scores)
+    pairs.iter().map(|&(query, passage)| Ok((find(query)?, find(passage)?))).collect()
 }
 
 fn score(device: &CpuDevice, x: &CpuBuffer, query: Range<usize>, passage: Range<usize>) -> f32 {

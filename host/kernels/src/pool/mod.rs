@@ -4,12 +4,15 @@
 //! Euclidean length (at least 1e-12, as PyTorch's `normalize`). An empty sequence gives zeros.
 //! Refused: sequences that do not cover `x`'s rows.
 
+mod gpu;
 pub mod reference;
 
 use rayon::prelude::*;
 
 use crate::cpu::{self, CpuBuffer, CpuDevice};
 use crate::{KernelError, Sequences};
+
+pub(crate) use gpu::run_on_gpu;
 
 /// Which of a sequence's tokens make its vector (Reimers & Gurevych 2019, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub(crate) fn run(
     pooling: Pooling,
     normalize: bool,
 ) -> Result<CpuBuffer, KernelError> {
-    covers("pool", sequences, x)?;
+    covers("pool", sequences, x.rows())?;
     let width = x.columns();
     let mut y = device.take(sequences.len(), width);
     if width == 0 {
@@ -60,14 +63,14 @@ pub(crate) fn run(
     Ok(y)
 }
 
-/// Checks that `sequences` end where `x` does.
+/// Checks that `sequences` end after `rows` rows.
 pub(crate) fn covers(
     kernel: &'static str,
     sequences: &Sequences,
-    x: &CpuBuffer,
+    rows: usize,
 ) -> Result<(), KernelError> {
-    if sequences.tokens() != x.rows() {
-        let reason = format!("sequences of {} tokens, {} rows", sequences.tokens(), x.rows());
+    if sequences.tokens() != rows {
+        let reason = format!("sequences of {} tokens, {rows} rows", sequences.tokens());
         return Err(KernelError::shape(kernel, reason));
     }
     Ok(())

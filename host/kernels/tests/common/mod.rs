@@ -1,20 +1,36 @@
-//! What the tests share: every device there is, and numbers.
+//! What the tests share: every device there is.
 
-use trine_kernels::CpuDevice;
 use trine_kernels::cpu::Isa;
+use trine_kernels::gpu::{Adapter, GpuOptions, Products, Storage};
+use trine_kernels::{CpuDevice, GpuDevice};
 
 /// One device for each instruction set that this machine has.
-pub fn devices() -> Vec<CpuDevice> {
+pub fn cpus() -> Vec<CpuDevice> {
     Isa::available().into_iter().map(|isa| CpuDevice::with_isa(2, isa).unwrap()).collect()
 }
 
-/// Numbers in [-1, 1) by a linear congruential generator (Knuth's MMIX).
-pub fn numbers(length: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
+/// Each adapter in each way in which it can be used. None is a failure where the environment
+/// says that there is one.
+#[allow(dead_code, reason = "not every test file needs a GPU")]
+pub fn gpus() -> Vec<GpuDevice> {
+    let mut devices = Vec::new();
+    for adapter in Adapter::all() {
+        println!("adapter: {} ({}, {})", adapter.name(), adapter.driver(), adapter.kind());
+        let ways = [
+            (true, Storage::F32, Products::Tiled),
+            (adapter.has_f16(), Storage::F16, Products::Tiled),
+            (adapter.matrix_units().is_some(), Storage::F16, Products::Cooperative),
+        ];
+        for (_, storage, products) in ways.into_iter().filter(|(possible, ..)| *possible) {
+            let (storage, products) = (Some(storage), Some(products));
+            let options = GpuOptions { storage, products, ..GpuOptions::default() };
+            devices.push(adapter.open(options).unwrap());
+        }
+    }
+    let wanted = std::env::var_os("TRINE_REQUIRE_GPU").is_some();
+    assert!(!wanted || !devices.is_empty(), "TRINE_REQUIRE_GPU is set, and there is no adapter");
+    if devices.is_empty() {
+        println!("no adapter: the GPU's half is skipped (apt install mesa-vulkan-drivers)");
+    }
+    devices
 }

@@ -1,0 +1,9 @@
+// Products of 8x8 tiles by the matrix units: f16 times f16, summed in f32.
+enable f16;
+enable wgpu_cooperative_matrix;
+alias stored = f16;
+alias stored4 = vec4<f16>;
+alias matrix_a = coop_mat8x8<f16, A>;
+alias matrix_b = coop_mat8x8<f16, B>;
+alias matrix_c = coop_mat8x8<f32, C>;
+const EDGE = 8u;

@@ -1,0 +1,167 @@
+//! Every kernel of a device against its naive reference, at sizes below, at and off the edges of
+//! its tiles.
+//!
+//! One body for every device: the tests run it on each instruction set and adapter of a machine,
+//! and a program can run it where it is to work. Inputs are rounded to what the device stores
+//! before the reference sees them, so that what is left is the device's own error.
+
+mod cases;
+
+use crate::{Device, KernelError};
+
+/// How exactly a device computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Exactness {
+    /// A number as the device stores it.
+    pub stored: fn(f32) -> f32,
+    /// Largest relative error of storing a number.
+    pub rounding: f64,
+    /// Error of its arithmetic, as a multiple of the CPU's in f32.
+    pub arithmetic: f64,
+}
+
+impl Exactness {
+    /// f32 with IEEE arithmetic and elementary functions within 2 ulp.
+    pub const CPU: Exactness = Exactness { stored: |x| x, rounding: 0.0, arithmetic: 1.0 };
+
+    /// f32 as Vulkan asks for it: division within 2.5 ulp, `exp(x)` within 3 + 2|x| ulp
+    /// (Vulkan specification, "Precision and Operation of SPIR-V Instructions"), against scores
+    /// up to 30.
+    pub const GPU_F32: Exactness = Exactness { stored: |x| x, rounding: 0.0, arithmetic: 4.0 };
+
+    /// The same in between, and results rounded to f16's 11 bits: half a unit of the last, and a
+    /// little where the unrounded values straddle a boundary.
+    pub const GPU_F16: Exactness = Exactness {
+        stored: |x| half::f16::from_f32(x).to_f32(),
+        rounding: 1.02 / 2048.0,
+        arithmetic: 4.0,
+    };
+}
+
+/// What one kernel was put to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Values compared.
+    pub values: usize,
+    /// The largest error, as a part of what is allowed.
+    pub worst: f64,
+}
+
+/// A kernel that does not do what its reference does.
+#[derive(Debug, thiserror::Error)]
+pub enum ParityError {
+    /// A value beyond its tolerance.
+    #[error("{kernel}, {case}: [{index}] is {found}, not {expected}, off by {error:e}")]
+    Value {
+        /// The kernel.
+        kernel: &'static str,
+        /// Its sizes and options.
+        case: String,
+        /// Where in the result.
+        index: usize,
+        /// What the device gave.
+        found: f32,
+        /// What the reference gives.
+        expected: f64,
+        /// How far they are apart.
+        error: f64,
+    },
+    /// A result of another length.
+    #[error("{kernel}, {case}: {found} values, not {expected}")]
+    Length {
+        /// The kernel.
+        kernel: &'static str,
+        /// Its sizes and options.
+        case: String,
+        /// Values that the device gave.
+        found: usize,
+        /// Values that the reference gives.
+        expected: usize,
+    },
+    /// The device refused or failed.
+    #[error(transparent)]
+    Device(#[from] KernelError),
+}
+
+/// Puts every kernel of `device` beside its reference. Fails at the first value beyond tolerance.
+pub fn check<D: Device>(device: &D, exactness: Exactness) -> Result<Vec<Report>, ParityError> {
+    let kernels: [fn(&mut Bench<D>) -> Result<(), ParityError>; 9] = [
+        cases::linear,
+        cases::sums_beyond_f16,
+        cases::head,
+        cases::embedding,
+        cases::layer_norm,
+        cases::attention,
+        cases::attention_of_any_size,
+        cases::pool,
+        cases::maxsim,
+    ];
+    let mut bench = Bench { device, exactness, reports: Vec::new() };
+    kernels.iter().try_for_each(|kernel| kernel(&mut bench))?;
+    Ok(bench.reports)
+}
+
+/// A device, and what was seen of it.
+struct Bench<'a, D> {
+    device: &'a D,
+    exactness: Exactness,
+    reports: Vec<Report>,
+}
+
+impl<D: Device> Bench<'_, D> {
+    /// Numbers in [-scale, scale) by a linear congruential generator (Knuth's MMIX), as the
+    /// device stores them.
+    fn numbers(&self, length: usize, seed: u64, scale: f32) -> Vec<f32> {
+        let mut numbers = numbers(length, seed);
+        numbers.iter_mut().for_each(|x| *x = (self.exactness.stored)(*x * scale));
+        numbers
+    }
+
+    /// Compares a result. `tolerance` is what the CPU is held to in f32.
+    fn compare(
+        &mut self,
+        kernel: &'static str,
+        case: String,
+        found: &D::Buffer,
+        expected: &[f64],
+        tolerance: f64,
+    ) -> Result<(), ParityError> {
+        let found = self.device.download(found)?;
+        if found.len() != expected.len() {
+            let (found, expected) = (found.len(), expected.len());
+            return Err(ParityError::Length { kernel, case, found, expected });
+        }
+        let Exactness { rounding, arithmetic, .. } = self.exactness;
+        let mut worst = 0.0f64;
+        for (index, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+            let error = (f64::from(found) - expected).abs();
+            let part = error / (tolerance * arithmetic + rounding * expected.abs());
+            // Not a number is no agreement.
+            if part.is_nan() || part > 1.0 {
+                return Err(ParityError::Value { kernel, case, index, found, expected, error });
+            }
+            worst = worst.max(part);
+        }
+        match self.reports.iter_mut().find(|report| report.kernel == kernel) {
+            Some(report) => {
+                report.values += found.len();
+                report.worst = report.worst.max(worst);
+            }
+            None => self.reports.push(Report { kernel, values: found.len(), worst }),
+        }
+        Ok(())
+    }
+}
+
+/// Numbers in [-1, 1), the same for the same seed.
+pub fn numbers(length: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..length).map(|_| next()).collect()
+}
