@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::{env, fs};
 
 use tokio::sync::oneshot;
+use trine_inference::{DeviceChoice, EngineOptions};
 use trine_node::{BuildOptions, Chunking, Input, ModelStore, Node, NodeError, OpenOptions};
 use trine_runtime::server::Server;
 use trine_runtime::{AppOptions, Limits};
@@ -103,6 +104,11 @@ pub fn store(folder: &Path) -> ModelStore {
     }
 }
 
+/// How tests compute: on the CPU, as all machines can.
+pub fn engine() -> EngineOptions {
+    EngineOptions { device: DeviceChoice::Cpu, threads: 2, ..EngineOptions::default() }
+}
+
 /// How tests index.
 pub fn build_options() -> BuildOptions {
     BuildOptions {
@@ -110,7 +116,7 @@ pub fn build_options() -> BuildOptions {
         reranker: None,
         chunking: Chunking::Sections,
         overlap: 32,
-        threads: 2,
+        engine: engine(),
         app: None,
     }
 }
@@ -156,7 +162,7 @@ pub fn open(bundle: &Path, folder: &Path, limits: Limits) -> Result<Node, NodeEr
 /// The same with other models.
 pub fn open_with(bundle: &Path, store: &ModelStore, limits: Limits) -> Result<Node, NodeError> {
     let app = AppOptions { limits, cache: Some(cache().join("compiled")) };
-    trine_node::open(bundle, &OpenOptions { threads: 2, app }, store)
+    trine_node::open(bundle, &OpenOptions { engine: engine(), app }, store)
 }
 
 /// Few at a time, so that many servers fit into one process.

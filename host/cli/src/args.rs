@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use trine_inference::gpu::{GpuOptions, Products, Storage};
+use trine_inference::{DeviceChoice, EngineOptions};
 use trine_node::{Chunking, ModelStore};
 
 /// Answers questions from your documents: retrieve, rerank, generate, in one binary and one file.
@@ -32,6 +34,54 @@ pub struct Common {
     /// Threads to compute with [default: all].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Where models compute: auto, cpu, gpu, or gpu:N (see `trine devices`). auto takes what the
+    /// application's manifest says, else a GPU if there is one, never software.
+    #[arg(
+        long,
+        global = true,
+        env = "TRINE_DEVICE",
+        default_value = "auto",
+        value_name = "DEVICE"
+    )]
+    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub gpu: GpuArgs,
+}
+
+/// How a GPU is used.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "GPU")]
+pub struct GpuArgs {
+    /// What a GPU stores numbers in [default: f16 where it can]. Sums are f32 always.
+    #[arg(long, global = true, value_enum, value_name = "TYPE")]
+    pub gpu_storage: Option<GpuStorage>,
+    /// How a GPU multiplies matrices [default: on matrix units where it has them].
+    #[arg(long, global = true, value_enum, value_name = "HOW")]
+    pub gpu_products: Option<GpuProducts>,
+    /// MiB that models and buffers may take on a GPU [default: what the driver gives].
+    #[arg(long, global = true, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub gpu_memory: Option<u64>,
+    /// Compiles a GPU's shaders at every start instead of keeping them in the cache folder.
+    #[arg(long, global = true)]
+    pub no_shader_cache: bool,
+}
+
+/// What a GPU stores numbers in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GpuStorage {
+    /// 4 bytes a number.
+    F32,
+    /// 2 bytes a number.
+    F16,
+}
+
+/// How a GPU multiplies matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GpuProducts {
+    /// By plain arithmetic.
+    Tiled,
+    /// By matrix units ("tensor cores").
+    Cooperative,
 }
 
 impl Common {
@@ -49,6 +99,33 @@ impl Common {
             cache: self.cache()?,
             folders: self.models.iter().cloned().collect::<BTreeMap<_, _>>(),
             on_event: crate::progress::download(),
+        })
+    }
+
+    /// The devices to compute on.
+    pub fn engine(&self) -> anyhow::Result<EngineOptions> {
+        Ok(EngineOptions {
+            device: self.device,
+            gpu: self.gpu()?,
+            threads: self.threads(),
+            ..EngineOptions::default()
+        })
+    }
+
+    /// How a GPU is opened.
+    pub fn gpu(&self) -> anyhow::Result<GpuOptions> {
+        let cache = (!self.gpu.no_shader_cache).then(|| self.cache()).transpose()?;
+        Ok(GpuOptions {
+            storage: self.gpu.gpu_storage.map(|storage| match storage {
+                GpuStorage::F32 => Storage::F32,
+                GpuStorage::F16 => Storage::F16,
+            }),
+            products: self.gpu.gpu_products.map(|products| match products {
+                GpuProducts::Tiled => Products::Tiled,
+                GpuProducts::Cooperative => Products::Cooperative,
+            }),
+            memory: self.gpu.gpu_memory.map(|mib| mib << 20),
+            pipeline_cache: cache.map(|cache| cache.join("shaders")),
         })
     }
 
@@ -85,6 +162,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Downloads and lists models.
     Models(Models),
+    /// Lists what models can compute on.
+    Devices(Devices),
     /// Measures ranking quality on a test collection (a BEIR folder).
     Eval(Eval),
     /// Measures speed.
@@ -252,6 +331,13 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Devices {
+    /// Prints a JSON array.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

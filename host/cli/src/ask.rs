@@ -15,7 +15,7 @@ const CLOSEST: usize = 3;
 /// Asks and prints; false when nothing in the documents answers.
 pub fn run(args: Ask, common: &Common) -> Result<bool> {
     let options = OpenOptions {
-        threads: common.threads(),
+        engine: common.engine()?,
         app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
     };
     let runtime = runtime()?;

@@ -20,7 +20,7 @@ const QUERY: &str = "How do I ask for a day off?";
 pub fn run(args: Bench, common: &Common) -> Result<()> {
     let BenchCommand::Start { bundle, json, rounds } = args.command;
     let options = OpenOptions {
-        threads: common.threads(),
+        engine: common.engine()?,
         app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
     };
     let runtime = crate::ask::runtime()?;

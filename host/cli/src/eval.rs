@@ -30,7 +30,7 @@ pub fn run(args: Eval, common: &Common) -> Result<()> {
         index(&args, &bundle, common)?;
     }
     let options = OpenOptions {
-        threads: common.threads(),
+        engine: common.engine()?,
         app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
     };
     let runtime = crate::ask::runtime()?;

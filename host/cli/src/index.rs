@@ -40,7 +40,7 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
         reranker: args.reranker.clone(),
         chunking: args.chunking.into(),
         overlap: args.overlap.into(),
-        threads: common.threads(),
+        engine: common.engine()?,
         app: args.app.clone(),
     };
     let stop = interrupted()?;

@@ -6,6 +6,7 @@ mod out;
 mod args;
 mod ask;
 mod bench;
+mod devices;
 mod eval;
 mod index;
 mod inspect;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::run(inspect).map(|()| ExitCode::SUCCESS),
         Command::Models(models) => models::run(models, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Devices(devices) => {
+            devices::run(&devices, &args.common).map(|()| ExitCode::SUCCESS)
+        }
         Command::Eval(eval) => eval::run(eval, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench::run(bench, &args.common).map(|()| ExitCode::SUCCESS),
     };

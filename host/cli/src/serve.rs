@@ -12,7 +12,7 @@ use crate::args::{Common, Serve};
 pub fn run(args: Serve, common: &Common) -> Result<()> {
     let started = Instant::now();
     let options = OpenOptions {
-        threads: common.threads(),
+        engine: common.engine()?,
         app: AppOptions {
             limits: args.limits.into(),
             cache: Some(common.cache()?.join("compiled")),

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut graphs = Graphs::new();
     graphs.insert("model", Arc::new(Model::open(folder)?), View::Encoder)?;
     let engine = Engine::start(graphs, EngineOptions { threads, ..EngineOptions::default() })?;
-    println!("{}", engine.device());
+    println!("{}", engine.devices().collect::<Vec<_>>().join(", "));
     for (texts, tokens) in [(50, 128), (50, 256), (1, 16)] {
         let ids = (0..tokens).map(|i| 1000 + i * 7 % 5000).collect();
         let text = Encoded { ids, type_ids: vec![0; tokens as usize], truncated: 0 };

@@ -97,7 +97,7 @@ impl<D: Device> Bert<D> {
         };
         let first = device.pool(&encoded.hidden, &encoded.packing, Pooling::Cls, false)?; // [n, h]
         let pooled = device.linear(&first, &head.pooler, Epilogue::Tanh)?; // [n, h]
-        device.linear(&pooled, &head.classifier, Epilogue::None).map(Some)
+        device.head(&pooled, &head.classifier).map(Some)
     }
 
     /// Takes a model's weights to a device.

@@ -50,6 +50,11 @@ pub struct BertConfig {
 const MOST: usize = 1 << 24;
 
 impl BertConfig {
+    /// Columns of the widest matrix between two kernels.
+    pub(crate) fn widest(&self) -> usize {
+        (3 * self.hidden_size).max(self.intermediate_size)
+    }
+
     pub(crate) fn read(folder: &Path) -> Result<BertConfig, ModelError> {
         let config: BertConfig = read_json(&folder.join("config.json"))?;
         config.check()?;

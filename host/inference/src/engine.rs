@@ -3,22 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use trine_kernels::{CpuDevice, Device, Sequences};
+use trine_kernels::gpu::GpuOptions;
 use trine_text::tokens::Encoded;
 
-use crate::bert::{self, Batch, Bert};
+use crate::device::{self, DeviceChoice, Place};
 use crate::queue::{Pending, Queue, Work};
-use crate::request::{Limits, Request, Wanted};
+use crate::request::{Limits, Request};
+use crate::runner::{GpuRunner, Runner};
 use crate::{Graphs, InferenceError, Model, ModelInfo, Tensor, View};
 
 /// How an engine is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
+    /// Where models compute that [`Graphs::place`] says nothing of.
+    pub device: DeviceChoice,
+    /// How a GPU is opened.
+    pub gpu: GpuOptions,
     /// Threads of the CPU; 0 takes as many as the machine runs at once.
     pub threads: usize,
     /// Calls that may wait; one more is refused as [`InferenceError::Busy`].
     pub queue_depth: usize,
-    /// Tokens up to which waiting calls are computed together.
+    /// Tokens of a forward pass: up to which waiting calls are computed together, and beyond
+    /// which a call is cut, between texts. A device whose buffers hold less takes less.
     pub batch_tokens: usize,
     /// Tokens that one call may have, padding included.
     pub call_tokens: usize,
@@ -26,33 +32,53 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { threads: 0, queue_depth: 1024, batch_tokens: 16_384, call_tokens: 65_536 }
+        EngineOptions {
+            device: DeviceChoice::Auto,
+            gpu: GpuOptions::default(),
+            threads: 0,
+            queue_depth: 1024,
+            batch_tokens: 16_384,
+            call_tokens: 65_536,
+        }
     }
 }
 
-/// A handle to a device and the graphs on it. Clones share them; dropping the last waits for the
-/// batch under way and ends the device's thread.
+/// A handle to devices and the graphs on them. Clones share them; dropping the last waits for the
+/// batches under way and ends the devices' threads.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
-    device: String,
     options: EngineOptions,
     graphs: BTreeMap<String, Graph>,
-    queue: Queue<Job>,
+    devices: Vec<OnDevice>,
 }
 
 struct Graph {
     view: View,
     info: ModelInfo,
+    /// Which of the devices.
+    device: usize,
     /// Which of the device's models.
     model: usize,
 }
 
+/// A device's name, and the way to its thread.
+struct OnDevice {
+    name: String,
+    queue: Queue<Job>,
+}
+
+/// A device to be, and its models.
+struct Plan {
+    place: Place,
+    models: Vec<Arc<Model>>,
+}
+
 /// A request and the model it is for.
-struct Job {
-    model: usize,
-    request: Request,
+pub(crate) struct Job {
+    pub(crate) model: usize,
+    pub(crate) request: Request,
 }
 
 impl Work for Job {
@@ -68,34 +94,36 @@ impl Work for Job {
 }
 
 impl Engine {
-    /// Takes the graphs' models to the CPU. Fails when the device cannot be started.
+    /// Takes the graphs' models to their devices. Fails when a device is not there, cannot be
+    /// started, or has no room for its models.
     pub fn start(graphs: Graphs, options: EngineOptions) -> Result<Engine, InferenceError> {
-        let mut models: Vec<Arc<Model>> = Vec::new();
+        let mut plans: Vec<Plan> = Vec::new();
         let mut by_name = BTreeMap::new();
         for (name, (model, view)) in graphs.graphs {
+            let choice = graphs.places.iter().find(|(placed, _)| Arc::ptr_eq(placed, &model));
+            let place = Place::find(choice.map_or(options.device, |(_, choice)| *choice))?;
+            let device = plans.iter().position(|plan| plan.place == place).unwrap_or_else(|| {
+                plans.push(Plan { place, models: Vec::new() });
+                plans.len() - 1
+            });
+            let models = &mut plans[device].models;
             let known = models.iter().position(|other| Arc::ptr_eq(other, &model));
             let info = model.info().clone();
             let model = known.unwrap_or_else(|| {
                 models.push(model);
                 models.len() - 1
             });
-            by_name.insert(name, Graph { view, info, model });
+            by_name.insert(name, Graph { view, info, device, model });
         }
-        let (named, name) = std::sync::mpsc::sync_channel(1);
-        let setup = move || {
-            let device = CpuDevice::new(options.threads)?;
-            let _ = named.send(device.name());
-            Runner::new(device, models).map(|runner| move |jobs: &[Job]| runner.run(jobs))
-        };
-        let queue = Queue::start(options.queue_depth, options.batch_tokens, setup)?;
-        let device = name.recv().map_err(|_| InferenceError::Stopped)?;
-        tracing::info!(%device, graphs = by_name.len(), "engine started");
-        Ok(Engine(Arc::new(Inner { device, options, graphs: by_name, queue })))
+        drop(graphs.places);
+        let start = |plan| OnDevice::start(plan, &options);
+        let devices = plans.into_iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Engine(Arc::new(Inner { options, graphs: by_name, devices })))
     }
 
-    /// The device in words.
-    pub fn device(&self) -> &str {
-        &self.0.device
+    /// The devices in words.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.0.devices.iter().map(|device| device.name.as_str())
     }
 
     /// The names of the graphs.
@@ -152,7 +180,7 @@ impl Engine {
         let mut vectors = Vec::with_capacity(texts.len());
         for part in parts(texts, self.0.options.batch_tokens) {
             let request = Request::from_encoded(self.limits(found), part)?;
-            let tensor = wait(self.0.queue.submit(Job { model: found.model, request })?)?;
+            let tensor = wait(self.queue(found).submit(Job { model: found.model, request })?)?;
             let values = tensor.as_f32().unwrap_or_default();
             vectors.extend(values.chunks_exact(found.info.hidden_size).map(<[f32]>::to_vec));
         }
@@ -184,9 +212,43 @@ impl Engine {
             View::CrossEncoder => "logits",
             View::LateInteraction => "scores",
         };
-        Ok((output, self.0.queue.submit(Job { model: graph.model, request })?))
+        Ok((output, self.queue(graph).submit(Job { model: graph.model, request })?))
+    }
+
+    fn queue(&self, graph: &Graph) -> &Queue<Job> {
+        &self.0.devices[graph.device].queue
     }
 }
+
+impl OnDevice {
+    fn start(plan: Plan, options: &EngineOptions) -> Result<OnDevice, InferenceError> {
+        let Plan { place, models } = plan;
+        let (count, budget) = (models.len(), options.batch_tokens);
+        let (threads, gpu) = (options.threads, options.gpu.clone());
+        let (named, name) = std::sync::mpsc::sync_channel(1);
+        let setup = move || -> Result<Compute, InferenceError> {
+            match place {
+                Place::Cpu => {
+                    let runner = Runner::new(device::open_cpu(threads)?, models, budget)?;
+                    let _ = named.send(runner.device());
+                    Ok(Box::new(move |jobs| runner.run(jobs)))
+                }
+                Place::Gpu(index) => {
+                    let mut runner = GpuRunner::new(index, gpu, models, budget)?;
+                    let _ = named.send(runner.device());
+                    Ok(Box::new(move |jobs| runner.run(jobs)))
+                }
+            }
+        };
+        let queue = Queue::start(options.queue_depth, budget, setup)?;
+        let name = name.recv().map_err(|_| InferenceError::Stopped)?;
+        tracing::info!(device = %name, models = count, "device started");
+        Ok(OnDevice { name, queue })
+    }
+}
+
+/// What a device's thread does with a batch.
+type Compute = Box<dyn FnMut(&[Job]) -> Result<Vec<Tensor>, InferenceError>>;
 
 fn wait(pending: Pending<Tensor>) -> Result<Tensor, InferenceError> {
     pending.blocking_recv().map_err(|_| InferenceError::Stopped)?
@@ -206,139 +268,4 @@ fn parts(texts: &[Encoded], budget: usize) -> impl Iterator<Item = &[Encoded]> {
         rest = after;
         Some(part)
     })
-}
-
-/// What the device's thread owns.
-struct Runner<D: Device> {
-    device: D,
-    models: Vec<OnDevice<D>>,
-}
-
-struct OnDevice<D: Device> {
-    info: ModelInfo,
-    bert: Bert<D>,
-}
-
-impl<D: Device> Runner<D> {
-    /// Uploads the models, letting go of each on the host as soon as it is there.
-    fn new(device: D, models: Vec<Arc<Model>>) -> Result<Runner<D>, InferenceError> {
-        let upload = |model: Arc<Model>| {
-            let bert = Bert::upload(&device, &model)?;
-            Ok(OnDevice { info: model.info().clone(), bert })
-        };
-        let models = models.into_iter().map(upload).collect::<Result<_, InferenceError>>()?;
-        Ok(Runner { device, models })
-    }
-
-    /// One forward pass over all jobs, which are for one model, then what each wants of it.
-    fn run(&self, jobs: &[Job]) -> Result<Vec<Tensor>, InferenceError>
-    where
-        D: Sync,
-        Bert<D>: Sync,
-    {
-        let Some(first) = jobs.first() else {
-            return Ok(vec![]);
-        };
-        let model = &self.models[first.model];
-        self.device.enter(|| {
-            let batch = pack(jobs)?;
-            let encoded = model.bert.encode(&self.device, &batch)?;
-            self.finish(model, jobs, &batch.sequences, &encoded)
-        })
-    }
-
-    /// Each kind of result is computed once for all jobs that want it.
-    fn finish(
-        &self,
-        model: &OnDevice<D>,
-        jobs: &[Job],
-        sequences: &Sequences,
-        encoded: &bert::Encoded<D>,
-    ) -> Result<Vec<Tensor>, InferenceError> {
-        let (device, h) = (&self.device, model.info.hidden_size);
-        let wants = |kind: fn(Wanted) -> bool| jobs.iter().any(|job| kind(job.request.wanted));
-        let download = |buffer: D::Buffer| device.download(&buffer);
-        let mut hidden = Vec::new(); // [t, h]
-        if wants(|w| matches!(w, Wanted::HiddenStates { .. })) {
-            hidden = device.download(&encoded.hidden)?;
-        }
-        let mut embeddings = Vec::new(); // [n, h]
-        if wants(|w| w == Wanted::Embeddings) {
-            let (pooling, normalize) = (model.info.pooling, model.info.normalize);
-            let pooled = device.pool(&encoded.hidden, &encoded.packing, pooling, normalize)?;
-            embeddings = download(pooled)?;
-        }
-        let mut logits = Vec::new(); // [n, labels]
-        if let Some(buffer) = model.bert.classify(device, encoded)? {
-            logits = download(buffer)?;
-        }
-        let mut scores = Vec::new(); // one a passage
-        if wants(|w| w == Wanted::Scores) {
-            let pairs = pairs(jobs);
-            scores = download(device.maxsim(&encoded.hidden, &encoded.packing, &pairs)?)?;
-        }
-        let mut scores = scores.into_iter();
-        let mut text = 0; // the job's first, of all jobs' texts
-        let mut results = Vec::with_capacity(jobs.len());
-        for Job { request, .. } in jobs {
-            let texts = text..text + request.lengths.len();
-            let n = texts.len();
-            let rows =
-                |all: &[f32], width: usize| all[texts.start * width..texts.end * width].to_vec();
-            results.push(match request.wanted {
-                Wanted::HiddenStates { width } => {
-                    let rows = sequences.ranges().skip(texts.start).take(n);
-                    Tensor::f32([n, width, h], rectangle(&hidden, rows, width, h))
-                }
-                Wanted::Logits => {
-                    let labels = model.info.labels;
-                    Tensor::f32([n, labels], rows(&logits, labels))
-                }
-                Wanted::Scores => Tensor::f32([n - 1], scores.by_ref().take(n - 1).collect()),
-                Wanted::Embeddings => Tensor::f32([n, h], rows(&embeddings, h)),
-            });
-            text = texts.end;
-        }
-        Ok(results)
-    }
-}
-
-/// All jobs' texts, one after another.
-fn pack(jobs: &[Job]) -> Result<Batch, InferenceError> {
-    let gather = |part: fn(&Request) -> &[u32]| -> Vec<u32> {
-        jobs.iter().flat_map(|job| part(&job.request)).copied().collect()
-    };
-    Ok(Batch {
-        words: gather(|r| &r.words),
-        types: gather(|r| &r.types),
-        sequences: Sequences::from_lengths(&gather(|r| &r.lengths))?,
-    })
-}
-
-/// The first text of each job that wants scores with each of its others, by number in the batch.
-fn pairs(jobs: &[Job]) -> Vec<(u32, u32)> {
-    let mut pairs = Vec::new();
-    let mut text = 0;
-    for Job { request, .. } in jobs {
-        let end = text + request.lengths.len() as u32;
-        if request.wanted == Wanted::Scores {
-            pairs.extend((text + 1..end).map(|passage| (text, passage)));
-        }
-        text = end;
-    }
-    pairs
-}
-
-/// Packed rows as a right-padded rectangle `[texts, width, h]` of zeros elsewhere.
-fn rectangle(
-    hidden: &[f32],
-    texts: impl ExactSizeIterator<Item = std::ops::Range<usize>>,
-    width: usize,
-    h: usize,
-) -> Vec<f32> {
-    let mut values = vec![0.0; texts.len() * width * h];
-    for (values, rows) in values.chunks_exact_mut(width * h).zip(texts) {
-        values[..rows.len() * h].copy_from_slice(&hidden[rows.start * h..rows.end * h]);
-    }
-    values
 }

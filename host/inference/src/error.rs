@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use trine_kernels::KernelError;
 
+use crate::DeviceChoice;
+
 /// Why a folder is no model that can be run.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -113,6 +115,20 @@ pub enum InferenceError {
         /// The queue's length.
         waiting: usize,
     },
+    /// There is no such GPU.
+    #[error(
+        "`{wanted}`: there is no such GPU; found: {found}. Software is used only when it is named \
+         by its number; `cpu` computes without a GPU"
+    )]
+    NoGpu {
+        /// What was asked for.
+        wanted: DeviceChoice,
+        /// What there is.
+        found: String,
+    },
+    /// The device was lost under the computation; the same call may succeed on the next.
+    #[error("the device was lost ({0}); try again")]
+    DeviceLost(String),
     /// The device's thread has ended.
     #[error("the device has stopped; start the engine again")]
     Stopped,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Model, ModelError, ModelKind};
+use crate::{DeviceChoice, Model, ModelError, ModelKind};
 
 /// What a graph computes, with the tensor names that exported ONNX models use. `n` texts in
 /// right-padded rectangles of `s` tokens; ids and masks are i64 or i32, results f32.
@@ -39,6 +39,7 @@ impl fmt::Display for View {
 #[derive(Clone, Default)]
 pub struct Graphs {
     pub(crate) graphs: BTreeMap<String, (Arc<Model>, View)>,
+    pub(crate) places: Vec<(Arc<Model>, DeviceChoice)>,
 }
 
 impl Graphs {
@@ -65,5 +66,11 @@ impl Graphs {
         }
         self.graphs.insert(name, (model, view));
         Ok(())
+    }
+
+    /// Says where a model is to compute, all its graphs with it.
+    pub fn place(&mut self, model: Arc<Model>, choice: DeviceChoice) {
+        self.places.retain(|(placed, _)| !Arc::ptr_eq(placed, &model));
+        self.places.push((model, choice));
     }
 }

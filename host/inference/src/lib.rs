@@ -6,19 +6,22 @@
 
 mod bert;
 mod config;
+mod device;
 mod engine;
 mod error;
 mod graphs;
 mod model;
 mod queue;
 mod request;
+mod runner;
 mod tensor;
 mod weights;
 
 pub use config::BertConfig;
+pub use device::{DeviceChoice, cpu_instructions};
 pub use engine::{Engine, EngineOptions};
 pub use error::{InferenceError, ModelError};
 pub use graphs::{Graphs, View};
 pub use model::{Model, ModelInfo, ModelKind};
 pub use tensor::{Tensor, TensorData};
-pub use trine_kernels::Pooling;
+pub use trine_kernels::{Pooling, gpu};

@@ -44,8 +44,8 @@ pub struct BuildOptions {
     pub chunking: Chunking,
     /// Tokens that neighbouring passages share at most.
     pub overlap: usize,
-    /// Threads to compute with.
-    pub threads: usize,
+    /// The device that embeds, and the threads that also build the index.
+    pub engine: EngineOptions,
     /// Another application than the built-in one.
     pub app: Option<PathBuf>,
 }
@@ -101,7 +101,7 @@ pub fn build(
     let indexed = embed_corpus(input.paths, options, &embedder, progress)?;
     progress(Step::Graph { vectors: indexed.vectors.len() })?;
     let dimensions = indexed.vectors.first().map_or(0, Vector::dimensions);
-    let graph = connect(indexed.vectors, options.threads)?;
+    let graph = connect(indexed.vectors, options.engine.threads)?;
 
     let about = About {
         trine: env!("CARGO_PKG_VERSION").to_owned(),
@@ -153,10 +153,7 @@ fn embed_corpus(
         CutOptions { cutting, window, target, overlap: options.overlap, ..CutOptions::default() };
     let cutter = Cutter::new(&count, cut);
 
-    let engine = Engine::start(
-        graphs(embedder, embedder)?,
-        EngineOptions { threads: options.threads, ..EngineOptions::default() },
-    )?;
+    let engine = Engine::start(graphs(embedder, embedder)?, options.engine.clone())?;
     let mut batch = Batch::new(&encoder, &engine, &embedder.name);
     let stopped = std::cell::RefCell::new(None);
     let report = corpus.passages::<NodeError>(

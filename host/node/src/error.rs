@@ -83,6 +83,16 @@ pub enum NodeError {
         /// Why.
         reason: String,
     },
+    /// The manifest places a model that the bundle does not have.
+    #[error(
+        "spin.toml: application.tool.trine.devices names `{model}`; the bundle's models are {known}"
+    )]
+    DeviceOf {
+        /// The name.
+        model: String,
+        /// The bundle's models.
+        known: String,
+    },
     /// The build was told to stop.
     #[error("stopped; nothing was written")]
     Cancelled,

@@ -7,19 +7,20 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use trine_bundle::Reader;
-use trine_inference::{Engine, EngineOptions};
+use trine_inference::{DeviceChoice, Engine, EngineOptions, Graphs};
 use trine_runtime::manifest::Manifest;
 use trine_runtime::{App, AppOptions};
 
 use crate::about::{ABOUT, About, SPIN_TOML, component_section};
-use crate::models::graphs;
+use crate::models::{Loaded, graphs};
 use crate::{ModelStore, NodeError};
 
 /// How a bundle is opened.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// Threads to compute with.
-    pub threads: usize,
+    /// The devices to compute on. What the manifest says of a model's device counts where this
+    /// leaves it open.
+    pub engine: EngineOptions,
     /// Bounds on requests, and where compiled code is kept.
     pub app: AppOptions,
 }
@@ -66,10 +67,11 @@ pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<N
         true => embedder.clone(),
         false => models.load_pinned(&about.reranker)?,
     };
-    let engine = Engine::start(
-        graphs(&embedder, &reranker)?,
-        EngineOptions { threads: options.threads, ..EngineOptions::default() },
-    )?;
+    let mut graphs = graphs(&embedder, &reranker)?;
+    if options.engine.device == DeviceChoice::Auto {
+        place(&mut graphs, &manifest, [&embedder, &reranker])?;
+    }
+    let engine = Engine::start(graphs, options.engine.clone())?;
     drop((embedder, reranker));
 
     let mut components = BTreeMap::new();
@@ -78,4 +80,16 @@ pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<N
     }
     let app = App::new(manifest, components, engine, &options.app)?;
     Ok(Node { about, digest, app })
+}
+
+/// Puts models where the manifest wants them. Refuses a name that is no model of the bundle.
+fn place(graphs: &mut Graphs, manifest: &Manifest, models: [&Loaded; 2]) -> Result<(), NodeError> {
+    for (name, choice) in &manifest.devices {
+        let model = models.iter().find(|model| model.name == *name).ok_or_else(|| {
+            let known = models.map(|model| model.name.as_str()).join(", ");
+            NodeError::DeviceOf { model: name.clone(), known }
+        })?;
+        graphs.place(model.model.clone(), *choice);
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::{Table, Value};
+use trine_inference::DeviceChoice;
 
 use crate::RuntimeError;
 
@@ -22,6 +23,8 @@ pub struct Manifest {
     pub components: BTreeMap<String, ComponentManifest>,
     /// Its variables, by name.
     pub variables: BTreeMap<String, Variable>,
+    /// Where models compute, by the models' names: `[application.tool.trine.devices]`.
+    pub devices: BTreeMap<String, DeviceChoice>,
 }
 
 /// A path and the component that answers it.
@@ -100,6 +103,7 @@ impl Manifest {
         for known in ["version", "description", "authors"] {
             application.remove(known);
         }
+        let devices = devices(&mut application)?;
         nothing_left("application", &application)?;
         let variables = variables(&mut table)?;
         let routes = routes(&mut table)?;
@@ -113,7 +117,7 @@ impl Manifest {
                 ));
             }
         }
-        Ok(Manifest { name, routes, components, variables })
+        Ok(Manifest { name, routes, components, variables, devices })
     }
 
     /// The component that answers a path.
@@ -179,6 +183,22 @@ fn strings(
         read.insert(name, text);
     }
     Ok(read)
+}
+
+/// The only tool setting that is known: which device a model computes on.
+fn devices(application: &mut Table) -> Result<BTreeMap<String, DeviceChoice>, RuntimeError> {
+    let mut tools = sub_table(application, "tool")?;
+    let mut own = sub_table(&mut tools, "trine")?;
+    let devices = sub_table(&mut own, "devices")?;
+    nothing_left("application.tool.trine", &own)?;
+    let choice = |(model, value): (String, Value)| {
+        let choice = value.as_str().ok_or("it is no text".to_owned()).and_then(str::parse);
+        match choice {
+            Ok(choice) => Ok((model, choice)),
+            Err(e) => refuse(format!("application.tool.trine.devices, `{model}`: {e}")),
+        }
+    };
+    devices.into_iter().map(choice).collect()
 }
 
 fn variables(table: &mut Table) -> Result<BTreeMap<String, Variable>, RuntimeError> {

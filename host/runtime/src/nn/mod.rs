@@ -204,12 +204,12 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
     }
 }
 
-/// wasi:nn's code for an inference error. It has none for a full queue: giving up on a place in
-/// one is a timeout.
+/// wasi:nn's code for an inference error. It has none for what may succeed when it is tried again:
+/// a full queue, or a lost device, is a timeout.
 fn code(error: &InferenceError) -> errors::ErrorCode {
     match error {
         InferenceError::InvalidInput { .. } => errors::ErrorCode::InvalidArgument,
-        InferenceError::Busy { .. } => errors::ErrorCode::Timeout,
+        InferenceError::Busy { .. } | InferenceError::DeviceLost(_) => errors::ErrorCode::Timeout,
         _ => errors::ErrorCode::RuntimeError,
     }
 }
