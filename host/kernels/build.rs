@@ -11,6 +11,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 /// A kernel: its name in Rust, the shared pieces before it, its file, and the preludes it is for.
 const SHADERS: &[(&str, &[&str], &str, &[&str])] = &[
     ("ATTENTION", &[], "attention/tiled", STORAGE),
+    ("ATTENTION_COOPERATIVE", &[], "attention/cooperative", COOPERATIVE),
     ("EMBEDDING", &["gpu/sum"], "embedding/embedding", STORAGE),
     ("HEAD", &["gpu/sum"], "linear/head", STORAGE),
     ("LAYER_NORM", &["gpu/sum"], "layer_norm/layer_norm", STORAGE),

@@ -1,6 +1,7 @@
 //! The command: what it prints, where, and with which status it ends.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -286,4 +287,29 @@ fn eval_measures_a_collection() {
     }
     run(trine_with_model(&[&"eval", &collection.path().join("qrels")]))
         .failed(1, &["corpus.jsonl"]);
+}
+
+/// Listing devices works with and without any, says what `auto` takes, and keeps standard error
+/// clean of what drivers have to say of missing desktops.
+#[test]
+fn devices_are_listed() {
+    let mut command = trine(&[&"devices"]);
+    command.env_remove("XDG_RUNTIME_DIR");
+    let ended = run(command);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    assert!(ended.out.contains("instructions") && ended.out.contains("auto takes"), "{ended:?}");
+    let devices = run(trine(&[&"devices", &"--json"])).json();
+    assert_eq!(devices[0]["device"], "cpu");
+    let gpus = trine_inference::gpu::Adapter::all().len();
+    assert_eq!(devices.as_array().unwrap().len(), 1 + gpus);
+}
+
+/// A GPU that is not there is an error that says what is.
+#[test]
+fn a_missing_gpu_is_no_silent_cpu() {
+    let Some(bundle) = bundle() else { return };
+    let asked: [&dyn AsRef<OsStr>; 5] = [&"--device", &"gpu:99", &"ask", &bundle, &QUESTION];
+    run(trine_with_model(&asked)).failed(1, &["`gpu:99`: there is no such GPU; found: "]);
+    let ended = run(trine(&[&"--device", &"tpu", &"devices"]));
+    assert!(ended.code == 2 && ended.err.contains("gpu:N"), "{ended:?}");
 }

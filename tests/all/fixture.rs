@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::{env, fs};
 
 use tokio::sync::oneshot;
+use trine_inference::gpu::Adapter;
 use trine_inference::{DeviceChoice, EngineOptions};
 use trine_node::{BuildOptions, Chunking, Input, ModelStore, Node, NodeError, OpenOptions};
 use trine_runtime::server::Server;
@@ -109,6 +110,25 @@ pub fn engine() -> EngineOptions {
     EngineOptions { device: DeviceChoice::Cpu, threads: 2, ..EngineOptions::default() }
 }
 
+/// The first adapter of this machine, software or not, to be used as a GPU. None is a failure
+/// where the environment says that there is one.
+pub fn gpu() -> Option<DeviceChoice> {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let adapters = Adapter::all();
+        for adapter in &adapters {
+            println!("adapter: {} ({}, {})", adapter.name(), adapter.driver(), adapter.kind());
+        }
+        !adapters.is_empty()
+    });
+    let wanted = env::var_os("TRINE_REQUIRE_GPU").is_some();
+    assert!(*found || !wanted, "TRINE_REQUIRE_GPU is set, and there is no adapter");
+    if !found {
+        println!("skipped: no adapter (apt install mesa-vulkan-drivers)");
+    }
+    found.then_some(DeviceChoice::Gpu(Some(0)))
+}
+
 /// How tests index.
 pub fn build_options() -> BuildOptions {
     BuildOptions {
@@ -161,8 +181,18 @@ pub fn open(bundle: &Path, folder: &Path, limits: Limits) -> Result<Node, NodeEr
 
 /// The same with other models.
 pub fn open_with(bundle: &Path, store: &ModelStore, limits: Limits) -> Result<Node, NodeError> {
+    open_on(engine(), bundle, store, limits)
+}
+
+/// The same on another device.
+pub fn open_on(
+    engine: EngineOptions,
+    bundle: &Path,
+    store: &ModelStore,
+    limits: Limits,
+) -> Result<Node, NodeError> {
     let app = AppOptions { limits, cache: Some(cache().join("compiled")) };
-    trine_node::open(bundle, &OpenOptions { engine: engine(), app }, store)
+    trine_node::open(bundle, &OpenOptions { engine, app }, store)
 }
 
 /// Few at a time, so that many servers fit into one process.
@@ -193,7 +223,16 @@ impl Serving {
 
     /// The same with other models.
     pub fn with_store(bundle: &Path, store: &ModelStore, limits: Limits) -> Serving {
-        let node = open_with(bundle, store, limits).unwrap();
+        Serving::over(open_with(bundle, store, limits).unwrap())
+    }
+
+    /// The same on another device.
+    pub fn with_engine(bundle: &Path, engine: EngineOptions, limits: Limits) -> Serving {
+        let store = store(model().expect("asked for before"));
+        Serving::over(open_on(engine, bundle, &store, limits).unwrap())
+    }
+
+    fn over(node: Node) -> Serving {
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -12,6 +12,7 @@ mod client;
 mod command;
 mod cross_encoder;
 mod fixture;
+mod gpu;
 mod house;
 mod index;
 mod interrupts;

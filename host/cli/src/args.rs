@@ -391,6 +391,16 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// Measures a GPU without any model's files: kernels beside their references, matrix products,
+    /// reranking and embedding with random weights.
+    Gpu {
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Only sees that everything works.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Times instances: starting one, its first request, a warm one.
     Start {
         /// The bundle.

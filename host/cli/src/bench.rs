@@ -1,5 +1,8 @@
 //! `trine bench`.
 
+mod gpu;
+
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -18,13 +21,19 @@ const WARM_UP: u32 = 20;
 const QUERY: &str = "How do I ask for a day off?";
 
 pub fn run(args: Bench, common: &Common) -> Result<()> {
-    let BenchCommand::Start { bundle, json, rounds } = args.command;
+    match args.command {
+        BenchCommand::Gpu { json, quick } => gpu::run(common, json, quick),
+        BenchCommand::Start { bundle, json, rounds } => start(&bundle, json, rounds, common),
+    }
+}
+
+fn start(bundle: &Path, json: bool, rounds: u32, common: &Common) -> Result<()> {
     let options = OpenOptions {
         engine: common.engine()?,
         app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
     };
     let runtime = crate::ask::runtime()?;
-    let node = open(&bundle, &options, &common.store()?)?;
+    let node = open(bundle, &options, &common.store()?)?;
     let times = runtime.block_on(measure(&node, rounds))?;
     let report = json!({
         "bundle": bundle,

@@ -24,6 +24,7 @@ use args::{Args, Command};
 const ABSTAINED: u8 = 3;
 
 fn main() -> ExitCode {
+    quiet_drivers();
     let args = Args::parse();
     log(args.verbose);
     let outcome = match args.command {
@@ -45,6 +46,15 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Where no desktop is running, Mesa's device-selection layer complains of that on standard error
+/// whenever adapters are listed. It chooses between displays, which is nothing to trine.
+fn quiet_drivers() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the process has one thread yet: this is the first thing that `main` does.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
 }
 
 /// Log lines go to standard error; `RUST_LOG` overrides the level that `-v` chooses.

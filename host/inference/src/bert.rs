@@ -7,7 +7,7 @@ use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::{Device, Epilogue, KernelError, Pooling, Sequences};
 
 use crate::config::BertConfig;
-use crate::weights::Weights;
+use crate::weights::Tensors;
 use crate::{Model, ModelError, ModelKind};
 
 /// A BERT on a device.
@@ -169,7 +169,7 @@ impl BertWeights {
     pub(crate) fn read(
         config: &BertConfig,
         kind: ModelKind,
-        from: &Weights,
+        from: &impl Tensors,
     ) -> Result<BertWeights, ModelError> {
         let h = config.hidden_size;
         let table = |name: &str, rows: usize| {
@@ -222,7 +222,11 @@ impl BertWeights {
 }
 
 impl LayerWeights {
-    fn read(config: &BertConfig, from: &Weights, layer: usize) -> Result<LayerWeights, ModelError> {
+    fn read(
+        config: &BertConfig,
+        from: &impl Tensors,
+        layer: usize,
+    ) -> Result<LayerWeights, ModelError> {
         let (h, i) = (config.hidden_size, config.intermediate_size);
         let matrix = |name: &str, n: usize, k: usize| {
             Matrix::read(from, &format!("encoder.layer.{layer}.{name}"), n, k)
@@ -244,7 +248,7 @@ impl LayerWeights {
 }
 
 impl Matrix {
-    fn read(from: &Weights, name: &str, n: usize, k: usize) -> Result<Matrix, ModelError> {
+    fn read(from: &impl Tensors, name: &str, n: usize, k: usize) -> Result<Matrix, ModelError> {
         let weight = from.encoder(&format!("{name}.weight"), &[n, k])?;
         Ok(Matrix { weight, bias: from.encoder(&format!("{name}.bias"), &[n])?, n, k })
     }
@@ -262,7 +266,7 @@ impl Matrix {
 }
 
 impl Norm {
-    fn read(from: &Weights, name: &str, h: usize) -> Result<Norm, ModelError> {
+    fn read(from: &impl Tensors, name: &str, h: usize) -> Result<Norm, ModelError> {
         let gamma = from.encoder(&format!("{name}.weight"), &[h])?;
         Ok(Norm { gamma, beta: from.encoder(&format!("{name}.bias"), &[h])? })
     }

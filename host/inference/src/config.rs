@@ -50,6 +50,30 @@ pub struct BertConfig {
 const MOST: usize = 1 << 24;
 
 impl BertConfig {
+    /// all-MiniLM-L6-v2's, or a cross-encoder's of its shape.
+    pub(crate) fn minilm(kind: ModelKind) -> BertConfig {
+        let class = match kind {
+            ModelKind::Encoder => "BertModel",
+            ModelKind::CrossEncoder => "BertForSequenceClassification",
+        };
+        BertConfig {
+            architectures: vec![class.to_owned()],
+            model_type: "bert".to_owned(),
+            hidden_size: 384,
+            num_hidden_layers: 6,
+            num_attention_heads: 12,
+            intermediate_size: 1536,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            vocab_size: 30_522,
+            layer_norm_eps: 1e-12,
+            hidden_act: "gelu".to_owned(),
+            position_embedding_type: None,
+            num_labels: Some(1),
+            id2label: None,
+        }
+    }
+
     /// Columns of the widest matrix between two kernels.
     pub(crate) fn widest(&self) -> usize {
         (3 * self.hidden_size).max(self.intermediate_size)

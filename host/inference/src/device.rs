@@ -105,3 +105,15 @@ pub(crate) fn open_gpu(index: usize, options: &GpuOptions) -> Result<GpuDevice, 
 pub fn cpu_instructions() -> &'static str {
     trine_kernels::cpu::Isa::detect().name()
 }
+
+/// The number of the adapter that a choice comes down to; fails where that is none.
+pub fn choose_adapter(choice: DeviceChoice) -> Result<usize, InferenceError> {
+    let choice = match choice {
+        DeviceChoice::Auto | DeviceChoice::Cpu => DeviceChoice::Gpu(None),
+        gpu => gpu,
+    };
+    match Place::find(choice)? {
+        Place::Gpu(index) => Ok(index),
+        Place::Cpu => Err(InferenceError::NoGpu { wanted: choice, found: "the CPU".to_owned() }),
+    }
+}

@@ -23,8 +23,9 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Calls that may wait; one more is refused as [`InferenceError::Busy`].
     pub queue_depth: usize,
-    /// Tokens of a forward pass: up to which waiting calls are computed together, and beyond
-    /// which a call is cut, between texts. A device whose buffers hold less takes less.
+    /// Tokens of a forward pass on the CPU: up to which waiting calls are computed together, and
+    /// beyond which a call is cut, between texts. A GPU, which large passes keep busier, takes
+    /// `call_tokens`, or what its buffers hold.
     pub batch_tokens: usize,
     /// Tokens that one call may have, padding included.
     pub call_tokens: usize,
@@ -98,10 +99,15 @@ impl Engine {
     /// started, or has no room for its models.
     pub fn start(graphs: Graphs, options: EngineOptions) -> Result<Engine, InferenceError> {
         let mut plans: Vec<Plan> = Vec::new();
+        let mut found = BTreeMap::new();
         let mut by_name = BTreeMap::new();
         for (name, (model, view)) in graphs.graphs {
             let choice = graphs.places.iter().find(|(placed, _)| Arc::ptr_eq(placed, &model));
-            let place = Place::find(choice.map_or(options.device, |(_, choice)| *choice))?;
+            let choice = choice.map_or(options.device, |(_, choice)| *choice);
+            let place = match found.get(&choice) {
+                Some(place) => *place,
+                None => *found.entry(choice).or_insert(Place::find(choice)?),
+            };
             let device = plans.iter().position(|plan| plan.place == place).unwrap_or_else(|| {
                 plans.push(Plan { place, models: Vec::new() });
                 plans.len() - 1
@@ -223,7 +229,11 @@ impl Engine {
 impl OnDevice {
     fn start(plan: Plan, options: &EngineOptions) -> Result<OnDevice, InferenceError> {
         let Plan { place, models } = plan;
-        let (count, budget) = (models.len(), options.batch_tokens);
+        let budget = match place {
+            Place::Cpu => options.batch_tokens,
+            Place::Gpu(_) => options.call_tokens,
+        };
+        let count = models.len();
         let (threads, gpu) = (options.threads, options.gpu.clone());
         let (named, name) = std::sync::mpsc::sync_channel(1);
         let setup = move || -> Result<Compute, InferenceError> {

@@ -10,6 +10,7 @@ mod device;
 mod engine;
 mod error;
 mod graphs;
+pub mod measure;
 mod model;
 mod queue;
 mod request;
@@ -18,7 +19,7 @@ mod tensor;
 mod weights;
 
 pub use config::BertConfig;
-pub use device::{DeviceChoice, cpu_instructions};
+pub use device::{DeviceChoice, choose_adapter, cpu_instructions};
 pub use engine::{Engine, EngineOptions};
 pub use error::{InferenceError, ModelError};
 pub use graphs::{Graphs, View};

@@ -7,7 +7,7 @@ use trine_kernels::Pooling;
 use crate::ModelError;
 use crate::bert::BertWeights;
 use crate::config::{BertConfig, SentenceSettings};
-use crate::weights::WeightsFile;
+use crate::weights::{RandomWeights, WeightsFile};
 
 /// What a model's weights are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,25 @@ impl Model {
         let settings = SentenceSettings::read(folder)?;
         let file = WeightsFile::read(folder)?;
         let weights = BertWeights::read(&config, kind, &file.tensors()?)?;
+        Ok(Model::new(config, kind, settings, weights))
+    }
+
+    /// A model of MiniLM-L6-H384's shape (Wang et al. 2020) whose weights are random, the same
+    /// for the same seed: it takes the time of a real one, and its answers mean nothing.
+    pub fn random_minilm(kind: ModelKind, seed: u64) -> Result<Model, ModelError> {
+        let config = BertConfig::minilm(kind);
+        let weights = BertWeights::read(&config, kind, &RandomWeights { seed })?;
+        let settings =
+            SentenceSettings { pooling: Pooling::Mean, normalize: true, max_tokens: None };
+        Ok(Model::new(config, kind, settings, weights))
+    }
+
+    fn new(
+        config: BertConfig,
+        kind: ModelKind,
+        settings: SentenceSettings,
+        weights: BertWeights,
+    ) -> Model {
         let positions = config.max_position_embeddings;
         let info = ModelInfo {
             kind,
@@ -75,7 +94,7 @@ impl Model {
             labels: if kind == ModelKind::CrossEncoder { config.labels() } else { 0 },
             parameters: weights.parameters(),
         };
-        Ok(Model { info, config, weights })
+        Model { info, config, weights }
     }
 
     /// What the model is.

@@ -312,4 +312,43 @@ mod tests {
         );
         assert_eq!(pairs(&jobs, &passes(&jobs, 10)[3]), [(0, 1)]);
     }
+
+    /// A tiny model on the first adapter, if there is one.
+    fn on_gpu(options: GpuOptions) -> Option<Result<GpuRunner, InferenceError>> {
+        if trine_kernels::gpu::Adapter::all().is_empty() {
+            println!("skipped: no adapter (apt install mesa-vulkan-drivers)");
+            return None;
+        }
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-cross-encoder");
+        let model = Arc::new(Model::open(folder).unwrap());
+        Some(GpuRunner::new(0, options, vec![model], 100))
+    }
+
+    #[test]
+    fn a_lost_device_is_opened_anew_once_and_says_so() {
+        let Some(runner) = on_gpu(GpuOptions::default()) else { return };
+        let mut runner = runner.unwrap();
+        let jobs = [job(Wanted::Logits, &[5, 3])];
+        let before = runner.run(&jobs).unwrap();
+        runner.runner.device.destroy();
+        let lost = runner.run(&jobs).unwrap_err();
+        assert!(matches!(lost, InferenceError::DeviceLost(_)), "{lost}");
+        assert_eq!(runner.run(&jobs).unwrap(), before, "the same on the device opened anew");
+        // Lost, opened anew, and lost again before it has computed anything: it stays lost.
+        for _ in 0..3 {
+            runner.runner.device.destroy();
+            let lost = runner.run(&jobs).unwrap_err();
+            assert!(matches!(lost, InferenceError::DeviceLost(_)), "{lost}");
+        }
+        assert!(matches!(runner.run(&jobs), Err(InferenceError::DeviceLost(_))));
+    }
+
+    #[test]
+    fn a_model_that_does_not_fit_is_refused_with_the_sizes() {
+        let budget = GpuOptions { memory: Some(4096), ..GpuOptions::default() };
+        let Some(refused) = on_gpu(budget) else { return };
+        let Err(InferenceError::Kernel(error)) = refused else { panic!("it fits 4 KiB") };
+        assert!(matches!(error, KernelError::Memory { budget: 4096, .. }), "{error}");
+        assert!(error.to_string().contains("0.0 MiB are taken"), "{error}");
+    }
 }

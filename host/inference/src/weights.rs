@@ -16,6 +16,41 @@ pub(crate) struct WeightsFile {
     bytes: Vec<u8>,
 }
 
+/// Where an architecture takes its tensors from.
+pub(crate) trait Tensors {
+    /// A tensor of the encoder.
+    fn encoder(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError>;
+
+    /// A tensor beside the encoder, such as the classifier.
+    fn head(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError>;
+}
+
+/// Tensors that nobody trained, the same for the same seed: for measuring speed and agreement
+/// without a model's files.
+pub(crate) struct RandomWeights {
+    pub(crate) seed: u64,
+}
+
+impl Tensors for RandomWeights {
+    /// Matrices as BERT is initialised (standard deviation 0.02, here uniform), times two so that
+    /// attention is not flat; normalisations that leave things as they are.
+    fn encoder(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let count = shape.iter().product();
+        if name.contains("LayerNorm") {
+            return Ok(vec![if name.ends_with("weight") { 1.0 } else { 0.0 }; count]);
+        }
+        let seed =
+            name.bytes().fold(self.seed, |seed, byte| seed * 131 % (1 << 40) + u64::from(byte));
+        let mut values = trine_kernels::parity::numbers(count, seed);
+        values.iter_mut().for_each(|value| *value *= 0.07);
+        Ok(values)
+    }
+
+    fn head(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        self.encoder(name, shape)
+    }
+}
+
 /// The tensors of a file.
 pub(crate) struct Weights<'a> {
     tensors: SafeTensors<'a>,
@@ -44,17 +79,17 @@ impl WeightsFile {
     }
 }
 
-impl Weights<'_> {
-    /// A tensor of the encoder.
-    pub(crate) fn encoder(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+impl Tensors for Weights<'_> {
+    fn encoder(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         self.tensor(format!("{}{name}", self.prefix), shape)
     }
 
-    /// A tensor beside the encoder, such as the classifier.
-    pub(crate) fn head(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+    fn head(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         self.tensor(name.to_owned(), shape)
     }
+}
 
+impl Weights<'_> {
     /// A tensor's values. What is allocated is bounded by the file's size: the shape is compared
     /// first, and the directory was checked against the file when it was read.
     fn tensor(&self, name: String, shape: &[usize]) -> Result<Vec<f32>, ModelError> {

@@ -5,7 +5,6 @@ mod common;
 
 use common::{cpus, gpus};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
-use trine_kernels::gpu::Storage;
 use trine_kernels::parity::{self, Exactness};
 use trine_kernels::{Device, Epilogue, Pooling, Sequences};
 
@@ -29,13 +28,7 @@ fn every_kernel_matches_its_reference_on_the_cpu() {
 #[test]
 fn every_kernel_matches_its_reference_on_every_adapter() {
     for device in gpus() {
-        assert_parity(
-            &device,
-            match device.storage() {
-                Storage::F32 => Exactness::GPU_F32,
-                Storage::F16 => Exactness::GPU_F16,
-            },
-        );
+        assert_parity(&device, Exactness::of(&device));
     }
 }
 

@@ -1,10 +1,12 @@
-//! The GPU's half: tiled.wgsl.
+//! The GPU's half: tiled.wgsl, and cooperative.wgsl for matrix units.
 
-use crate::gpu::{GpuBuffer, GpuDevice, GpuPacking, shaders};
+use crate::gpu::{GpuBuffer, GpuDevice, GpuPacking, Kernel, shaders};
 use crate::pool::covers;
 use crate::{KernelError, Sequences};
 
-/// Queries that a workgroup takes, as the shader has it.
+/// Queries of a block, which workgroups share, as the shaders have it.
+const BLOCK: usize = 64;
+/// Queries that a workgroup of the tiled shader takes.
 const QUERIES: usize = 16;
 /// Columns of a head for which the shader has room.
 const HEAD_MOST: usize = 256;
@@ -13,7 +15,7 @@ const HEAD_MOST: usize = 256;
 pub(crate) fn query_blocks(sequences: &Sequences) -> Vec<[u32; 4]> {
     let blocks = sequences.ranges().flat_map(|rows| {
         rows.clone()
-            .step_by(QUERIES)
+            .step_by(BLOCK)
             .map(move |first| [rows.start as u32, rows.end as u32, first as u32, 0])
     });
     blocks.collect()
@@ -29,23 +31,35 @@ pub(crate) fn run_on_gpu(
     device.stored("attention", qkv)?;
     let hidden = super::hidden(qkv.columns, heads)?;
     let head = hidden / heads;
-    let keys = keys_a_tile(device, head).ok_or_else(|| {
-        let reason = format!("heads of {head} columns do not fit the adapter's workgroup memory");
-        KernelError::shape("attention", reason)
-    })?;
     let context = device.matrix(qkv.rows, hidden)?;
     let scale = 1.0 / (head as f32).sqrt();
+    let units = device.units.filter(|units| units.attend(head, &device.limits));
+    let keys = keys_a_tile(device, head);
+    let (shader, source, last, queries) = match (units, keys) {
+        (Some(units), _) => {
+            let queries = 4 * units.edge as usize;
+            let last = ("SUBGROUP", units.subgroup);
+            (&shaders::ATTENTION_COOPERATIVE, units.source, last, queries)
+        }
+        (None, Some(keys)) => {
+            (&shaders::ATTENTION, device.storage() as usize, ("KEYS", keys), QUERIES)
+        }
+        (None, None) => {
+            let reason = format!("heads of {head} columns do not fit the adapter's memory");
+            return Err(KernelError::shape("attention", reason));
+        }
+    };
+    let groups = packing.block_count * (BLOCK / queries);
     let most = device.limits.max_compute_workgroups_per_dimension as usize;
-    if packing.block_count > most || heads > most {
-        let reason = format!("{} blocks of queries, at most {most}", packing.block_count);
+    if groups > most || heads > most {
+        let reason = format!("{groups} tiles of queries, {heads} heads; at most {most} of either");
         return Err(KernelError::shape("attention", reason));
     }
-    device.run(
-        &shaders::ATTENTION,
-        &[("HEAD", head as u32), ("KEYS", keys)],
+    device.recorder.dispatch(
+        Kernel { shader, source, constants: &[("HEAD", head as u32), last] },
         &[qkv.buffer(), packing.blocks.buffer(), context.buffer()],
         &[hidden as u32, scale.to_bits()],
-        [heads as u32, packing.block_count as u32],
+        [heads as u32, groups as u32],
     );
     Ok(context)
 }

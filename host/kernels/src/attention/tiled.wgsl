@@ -9,7 +9,7 @@ var<immediate> shape: Shape;
 
 // A row: queries, keys and values of all heads side by side.
 @group(0) @binding(0) var<storage, read> qkv: array<stored>; // [tokens, 3 hidden]
-// First and last row but one of the sequence, first query.
+// First row and row after the last of the sequence, first query of 64.
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> context: array<stored>; // [tokens, hidden]
 
@@ -17,6 +17,7 @@ var<immediate> shape: Shape;
 override HEAD: u32 = 32u;
 override KEYS: u32 = 32u;
 
+const BLOCK = 64u;
 const QUERIES = 16u;
 // Invocations a query; each has some of its keys, and some of the head's columns.
 const SHARE = 8u;
@@ -46,10 +47,14 @@ fn load(row: u32, end: u32, first: u32, column: u32) -> vec4<f32> {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let block = blocks[group.y];
+    let parts = BLOCK / QUERIES;
+    let block = blocks[group.y / parts];
     let begin = block.x;
     let end = block.y;
-    let top = block.z;
+    let top = block.z + group.y % parts * QUERIES;
+    if top >= end {
+        return;
+    }
     let head = group.x * HEAD;
     for (var i = lane; i < QUERY_FOURS; i += LANES) {
         queries[i] = load(top + i / FOURS, end, head, i % FOURS * 4u) * shape.scale;

@@ -2,9 +2,27 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use super::{GpuDevice, Products, Storage};
 use crate::KernelError;
+
+const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL);
+
+/// The drivers, loaded when they are first asked for.
+static INSTANCE: LazyLock<wgpu::Instance> = LazyLock::new(|| {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: BACKENDS,
+        flags: wgpu::InstanceFlags::empty(),
+        // Where the driver tells how much memory there is, a buffer that does not fit is refused
+        // before the system comes to a halt over it.
+        memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
+            for_resource_creation: Some(95),
+            for_device_loss: None,
+        },
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    })
+});
 
 /// What kind of processor an adapter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,17 +74,7 @@ impl Adapter {
     /// All there are, in the order in which the drivers list them. None without a Vulkan loader
     /// (Metal on macOS) or a driver.
     pub fn all() -> Vec<Adapter> {
-        let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL;
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends,
-            flags: wgpu::InstanceFlags::empty(),
-            memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
-                for_resource_creation: Some(95),
-                for_device_loss: None,
-            },
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let found = pollster::block_on(instance.enumerate_adapters(backends));
+        let found = pollster::block_on(INSTANCE.enumerate_adapters(BACKENDS));
         found.into_iter().enumerate().map(|(index, raw)| Adapter { raw, index }).collect()
     }
 

@@ -147,6 +147,21 @@ impl GpuDevice {
         self.recorder.finish(&self.memory, &[]).map(drop)
     }
 
+    /// Bytes a second that the device moves within its memory, read and written counted both, by
+    /// `rounds` copies of `bytes` bytes.
+    pub fn copy_bandwidth(&self, bytes: u64, rounds: u32) -> Result<f64, KernelError> {
+        let bytes = bytes.min(self.binding_limit()) / 4 * 4;
+        let (one, other) = (self.take(Use::Work, bytes)?, self.take(Use::Work, bytes)?);
+        let copy = |rounds| {
+            self.recorder.copy(one.buffer(), other.buffer(), bytes, rounds);
+            self.wait()
+        };
+        copy(1)?;
+        let started = std::time::Instant::now();
+        copy(rounds)?;
+        Ok(2.0 * bytes as f64 * f64::from(rounds) / started.elapsed().as_secs_f64())
+    }
+
     /// Keeps compiled shaders for the next start, in the folder that [`GpuOptions`] named.
     pub fn save_pipelines(&self) {
         self.recorder.save_pipelines();

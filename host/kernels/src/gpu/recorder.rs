@@ -103,6 +103,18 @@ impl Recorder {
         pass.dispatch_workgroups(groups[0], groups[1], 1);
     }
 
+    /// Records copies of one buffer's first bytes into another, one after another.
+    pub(crate) fn copy(&self, from: &wgpu::Buffer, to: &wgpu::Buffer, bytes: u64, rounds: u32) {
+        let mut state = self.lock();
+        state.pass = None;
+        let encoder = state
+            .encoder
+            .get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+        for _ in 0..rounds {
+            encoder.copy_buffer_to_buffer(from, 0, to, 0, bytes);
+        }
+    }
+
     fn group(
         &self,
         state: &mut State,
@@ -188,5 +200,7 @@ impl Recorder {
 
     pub(crate) fn destroy(&self) {
         self.device.destroy();
+        // Has the driver's report come now; a failure to ask is the same news.
+        let _ = self.device.poll(wgpu::PollType::Poll);
     }
 }

@@ -139,11 +139,11 @@ impl GpuWeights {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Units {
     /// Rows and columns of a matrix tile.
-    edge: u32,
-    /// Which of the shader's sources is for that edge.
-    source: usize,
+    pub(crate) edge: u32,
+    /// Which of the shaders' sources is for that edge.
+    pub(crate) source: usize,
     /// Invocations of a subgroup.
-    subgroup: u32,
+    pub(crate) subgroup: u32,
     /// Subgroups down the largest tile that the adapter's limits allow.
     most_down: u32,
 }
@@ -168,6 +168,21 @@ impl Units {
     /// Whether a product with weights `[n, k]` is one for the units.
     fn take(self, n: usize, k: usize) -> bool {
         n.is_multiple_of(4) && k.is_multiple_of(self.depth(self.most_down) as usize)
+    }
+
+    /// Whether attention with heads of `head` columns is for the units: what cooperative.wgsl of
+    /// attention asks for.
+    pub(crate) fn attend(self, head: usize, limits: &wgpu::Limits) -> bool {
+        let (edge, head) = (self.edge as usize, head);
+        let (queries, keys, pitch) = (4 * edge, 2 * edge, head / 4 + 2);
+        let bytes = 8 * (queries + 2 * keys) * pitch
+            + 4 * queries * keys
+            + 8 * queries * (keys / 4 + 2)
+            + 2 * 4 * 4 * self.subgroup as usize;
+        head.is_multiple_of(edge)
+            && head <= 4 * edge
+            && self.subgroup.is_multiple_of(self.edge)
+            && bytes <= limits.max_compute_workgroup_storage_size as usize
     }
 
     /// Large tiles read less, small ones keep more of the device busy: large ones when there are

@@ -7,7 +7,8 @@
 
 mod cases;
 
-use crate::{Device, KernelError};
+use crate::gpu::{Products, Storage};
+use crate::{Device, GpuDevice, KernelError};
 
 /// How exactly a device computes.
 #[derive(Clone, Copy, Debug)]
@@ -18,16 +19,20 @@ pub struct Exactness {
     pub rounding: f64,
     /// Error of its arithmetic, as a multiple of the CPU's in f32.
     pub arithmetic: f64,
+    /// Largest relative error of an attention's weights where they meet the values.
+    pub weights: f64,
 }
 
 impl Exactness {
     /// f32 with IEEE arithmetic and elementary functions within 2 ulp.
-    pub const CPU: Exactness = Exactness { stored: |x| x, rounding: 0.0, arithmetic: 1.0 };
+    pub const CPU: Exactness =
+        Exactness { stored: |x| x, rounding: 0.0, arithmetic: 1.0, weights: 0.0 };
 
     /// f32 as Vulkan asks for it: division within 2.5 ulp, `exp(x)` within 3 + 2|x| ulp
     /// (Vulkan specification, "Precision and Operation of SPIR-V Instructions"), against scores
     /// up to 30.
-    pub const GPU_F32: Exactness = Exactness { stored: |x| x, rounding: 0.0, arithmetic: 4.0 };
+    pub const GPU_F32: Exactness =
+        Exactness { stored: |x| x, rounding: 0.0, arithmetic: 4.0, weights: 0.0 };
 
     /// The same in between, and results rounded to f16's 11 bits: half a unit of the last, and a
     /// little where the unrounded values straddle a boundary.
@@ -35,7 +40,20 @@ impl Exactness {
         stored: |x| half::f16::from_f32(x).to_f32(),
         rounding: 1.02 / 2048.0,
         arithmetic: 4.0,
+        weights: 0.0,
     };
+
+    /// The same on matrix units, which take an attention's weights in f16 too.
+    pub const GPU_UNITS: Exactness = Exactness { weights: 0.5 / 1024.0, ..Exactness::GPU_F16 };
+
+    /// Of a GPU as it was opened.
+    pub fn of(device: &GpuDevice) -> Exactness {
+        match (device.storage(), device.products()) {
+            (Storage::F32, _) => Exactness::GPU_F32,
+            (Storage::F16, Products::Tiled) => Exactness::GPU_F16,
+            (Storage::F16, Products::Cooperative) => Exactness::GPU_UNITS,
+        }
+    }
 }
 
 /// What one kernel was put to.

@@ -12,6 +12,9 @@ use crate::bindings::wasi::nn::tensor::{Tensor, TensorType};
 struct Call {
     graph: String,
     inputs: Vec<Input>,
+    /// Answers with the outputs' f32 values too, as bits.
+    #[serde(default)]
+    values: bool,
 }
 
 /// One input; its data is the values in the type's width, or so many zero bytes.
@@ -38,7 +41,7 @@ pub fn as_asked(body: &[u8]) -> anyhow::Result<Value> {
         };
         inputs.push((input.name.clone(), Tensor::new(&input.dimensions, ty, &data)));
     }
-    Ok(answered(compute(&call.graph, inputs)))
+    Ok(answered(compute(&call.graph, inputs, call.values)))
 }
 
 /// Offers bytes as a model.
@@ -47,11 +50,19 @@ pub fn load_bytes() -> Value {
     answered(graph::load(&model, GraphEncoding::Onnx, ExecutionTarget::Gpu).map(|_| json!([])))
 }
 
-fn compute(name: &str, inputs: Vec<(String, Tensor)>) -> Result<Value, Error> {
+fn compute(name: &str, inputs: Vec<(String, Tensor)>, values: bool) -> Result<Value, Error> {
     let context = graph::load_by_name(name)?.init_execution_context()?;
     let outputs = context.compute(inputs)?;
-    let shapes = outputs.iter().map(|(name, t)| json!({ "name": name, "shape": t.dimensions() }));
-    Ok(shapes.collect())
+    let shown = outputs.iter().map(|(name, t)| {
+        let mut output = json!({ "name": name, "shape": t.dimensions() });
+        if values {
+            let data = t.data();
+            let bits = data.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b));
+            output["bits"] = bits.collect::<Vec<u32>>().into();
+        }
+        output
+    });
+    Ok(shown.collect())
 }
 
 fn answered(outcome: Result<Value, Error>) -> Value {
