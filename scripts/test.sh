@@ -3,6 +3,8 @@
 #
 #   TRINE_SHARED=DIR       folder of test collections and documents; tests that need it are skipped
 #                          with a word when it is not there
+#   TRINE_REQUIRE_GPU=1    fails where there is no Vulkan adapter, be it software (mesa-vulkan-drivers), instead of
+#                          skipping the GPU's half of the tests with a word
 #   TRINE_LOAD_SECONDS=60  how long the load test runs (10 by default)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +20,9 @@ cargo fmt --all --check
 say "building (the first time 10 to 15 minutes on two cores)"
 cargo build --release --locked
 target=${CARGO_TARGET_DIR:-target}
+
+say "devices"
+"$target/release/trine" devices
 
 say "the model that the tests use (91 MB, the first time)"
 "$target/release/trine" models pull

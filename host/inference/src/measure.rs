@@ -218,11 +218,7 @@ impl Way {
         (self.dtype.clone(), self.mode.clone())
     }
 
-    fn parity(
-        &self,
-        device: &GpuDevice,
-        report: &mut GpuReport,
-    ) -> Result<(), InferenceError> {
+    fn parity(&self, device: &GpuDevice, report: &mut GpuReport) -> Result<(), InferenceError> {
         let checked = parity::check(device, Exactness::of(device))
             .map_err(|e| InferenceError::Failed(format!("{}: {e}", device.name())))?;
         let (dtype, mode) = self.names();

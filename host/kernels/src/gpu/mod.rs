@@ -233,7 +233,7 @@ impl GpuDevice {
         }
         let largest = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         if largest > f16::MAX.to_f32() && largest.is_finite() {
-            let reason = format!("{what} of {largest} does not fit f16; use precision f32");
+            let reason = format!("{what} of {largest} does not fit f16; store f32 (--gpu-storage f32)");
             return Err(KernelError::Device(reason));
         }
         let halves = to_f16(values);
@@ -292,7 +292,7 @@ fn choose(adapter: &Adapter, options: &GpuOptions) -> Result<(Storage, Products)
     let best = if adapter.has_f16() { Storage::F16 } else { Storage::F32 };
     let storage = options.storage.unwrap_or(best);
     if storage == Storage::F16 && best == Storage::F32 {
-        return refuse("cannot store f16; use precision f32");
+        return refuse("cannot store f16; store f32 (--gpu-storage f32)");
     }
     let units = storage == Storage::F16 && adapter.matrix_units().is_some();
     let best = if units { Products::Cooperative } else { Products::Tiled };

@@ -9,7 +9,7 @@ use super::shaders::{Kernel, Pipelines};
 use crate::KernelError;
 
 /// How long a submission may take before the device counts as lost.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Bind groups that are kept, since pooled buffers come round in the same order.
 const GROUPS_KEPT: usize = 4096;

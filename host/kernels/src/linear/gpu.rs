@@ -5,6 +5,9 @@ use crate::Device;
 use crate::device::{KernelError, LinearWeights};
 use crate::gpu::{Adapter, Block, GpuBuffer, GpuDevice, Kernel, Storage, shaders};
 
+/// Rows and columns of a workgroup's tile in tiled.wgsl.
+const TILE: usize = 64;
+
 /// Weights on the device.
 pub struct GpuWeights {
     n: usize,
@@ -79,12 +82,16 @@ impl GpuWeights {
     }
 
     fn tiled(&self, device: &GpuDevice, product: &Product) {
+        // Two tiles of fours of f32, a four wider than they are.
+        let bytes = |depth: u32| 2 * depth * (TILE as u32 / 4 + 1) * 16;
+        let memory = device.limits.max_compute_workgroup_storage_size;
+        let depth = if bytes(32) <= memory { 32 } else { 16 };
         let kernel = Kernel {
             shader: &shaders::LINEAR,
             source: device.storage() as usize,
-            constants: &[("ACTIVATION", product.activation)],
+            constants: &[("ACTIVATION", product.activation), ("DEPTH", depth)],
         };
-        self.parts(device, kernel, product, 64);
+        self.parts(device, kernel, product, TILE);
     }
 
     /// `down`: subgroups down a workgroup's tile.

@@ -1,4 +1,4 @@
-// y = f(x Wᵀ + b) in tiles of 64x64, 4x4 elements an invocation. Sums run over k from 0 upwards.
+// y = f(x Wᵀ + b) in tiles of 64x64, 8x8 elements an invocation. Sums run over k from 0 upwards.
 struct Shape {
     m: u32,
     // Rows of this part of the weights.
@@ -19,12 +19,14 @@ var<immediate> shape: Shape;
 override ACTIVATION: u32 = 0u;
 
 const TILE = 64u;
-const DEPTH = 16u;
+// Columns of a step: as many as the memory that a workgroup shares has room for.
+override DEPTH: u32 = 32u;
 // Fours of a tile's edge, one more so that a column's writes spread over the memory's banks.
 const PITCH = TILE / 4u + 1u;
 // [DEPTH, TILE] each, in fours.
-var<workgroup> rows: array<vec4<f32>, DEPTH * PITCH>;
-var<workgroup> columns: array<vec4<f32>, DEPTH * PITCH>;
+override STEP: u32 = DEPTH * PITCH;
+var<workgroup> rows: array<vec4<f32>, STEP>;
+var<workgroup> columns: array<vec4<f32>, STEP>;
 
 fn element_of_x(row: u32, at: u32) -> f32 {
     if row < shape.m && at < shape.k {
@@ -53,43 +55,64 @@ fn finish(row: u32, column: u32, value: f32) {
     y[at] = stored(result);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let top = group.y * TILE;
     let left = group.x * TILE;
-    let across = lane % 16u;
-    let down = lane / 16u;
-    var sums: array<vec4<f32>, 4>;
+    // The invocation's fours: rows 4 down and 32 + 4 down, columns 4 across and 32 + 4 across.
+    let across = lane % 8u;
+    let down = lane / 8u;
+    // Row by row, the left four and the right.
+    var sums: array<vec4<f32>, 16>;
     for (var first = 0u; first < shape.k; first += DEPTH) {
-        let at = first + across;
-        let row = top + down * 4u;
-        rows[across * PITCH + down] = vec4(
-            element_of_x(row, at),
-            element_of_x(row + 1u, at),
-            element_of_x(row + 2u, at),
-            element_of_x(row + 3u, at),
-        );
-        let column = left + down * 4u;
-        columns[across * PITCH + down] = vec4(
-            element_of_weight(column, at),
-            element_of_weight(column + 1u, at),
-            element_of_weight(column + 2u, at),
-            element_of_weight(column + 3u, at),
-        );
+        for (var i = lane; i < DEPTH * TILE / 4u; i += 64u) {
+            let at = i % DEPTH;
+            let four = i / DEPTH;
+            let row = top + four * 4u;
+            rows[at * PITCH + four] = vec4(
+                element_of_x(row, first + at),
+                element_of_x(row + 1u, first + at),
+                element_of_x(row + 2u, first + at),
+                element_of_x(row + 3u, first + at),
+            );
+            let column = left + four * 4u;
+            columns[at * PITCH + four] = vec4(
+                element_of_weight(column, first + at),
+                element_of_weight(column + 1u, first + at),
+                element_of_weight(column + 2u, first + at),
+                element_of_weight(column + 3u, first + at),
+            );
+        }
         workgroupBarrier();
         for (var i = 0u; i < DEPTH; i++) {
-            let a = rows[i * PITCH + down];
-            let b = columns[i * PITCH + across];
-            sums[0] += a.x * b;
-            sums[1] += a.y * b;
-            sums[2] += a.z * b;
-            sums[3] += a.w * b;
+            let upper = rows[i * PITCH + down];
+            let lower = rows[i * PITCH + 8u + down];
+            let near = columns[i * PITCH + across];
+            let far = columns[i * PITCH + 8u + across];
+            sums[0] += upper.x * near;
+            sums[1] += upper.x * far;
+            sums[2] += upper.y * near;
+            sums[3] += upper.y * far;
+            sums[4] += upper.z * near;
+            sums[5] += upper.z * far;
+            sums[6] += upper.w * near;
+            sums[7] += upper.w * far;
+            sums[8] += lower.x * near;
+            sums[9] += lower.x * far;
+            sums[10] += lower.y * near;
+            sums[11] += lower.y * far;
+            sums[12] += lower.z * near;
+            sums[13] += lower.z * far;
+            sums[14] += lower.w * near;
+            sums[15] += lower.w * far;
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < 4u; i++) {
+    for (var i = 0u; i < 16u; i++) {
+        let row = top + i / 8u * 32u + down * 4u + i / 2u % 4u;
+        let column = left + i % 2u * 32u + across * 4u;
         for (var j = 0u; j < 4u; j++) {
-            finish(top + down * 4u + i, left + across * 4u + j, sums[i][j]);
+            finish(row, column + j, sums[i][j]);
         }
     }
 }
