@@ -99,7 +99,11 @@ impl GpuDevice {
         let folder = options.pipeline_cache.as_deref();
         let pipelines = shaders::Pipelines::new(device.clone(), &info, folder);
         let memory = Memory::new(device.clone(), options.memory);
-        let limits = device.limits();
+        let mut limits = device.limits();
+        if let Some(limit) = options.binding_limit {
+            let least = limits.max_storage_buffer_binding_size.min(limit);
+            limits.max_storage_buffer_binding_size = least;
+        }
         let units =
             (products == Products::Cooperative).then(|| linear::Units::of(adapter)).flatten();
         let mut opened = GpuDevice {
@@ -233,7 +237,8 @@ impl GpuDevice {
         }
         let largest = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         if largest > f16::MAX.to_f32() && largest.is_finite() {
-            let reason = format!("{what} of {largest} does not fit f16; store f32 (--gpu-storage f32)");
+            let reason =
+                format!("{what} of {largest} does not fit f16; store f32 (--gpu-storage f32)");
             return Err(KernelError::Device(reason));
         }
         let halves = to_f16(values);

@@ -5,6 +5,7 @@ use trine_kernels::gpu::{Adapter, GpuOptions, Products, Storage};
 use trine_kernels::{CpuDevice, GpuDevice};
 
 /// One device for each instruction set that this machine has.
+#[allow(dead_code, reason = "not every test file needs the CPU")]
 pub fn cpus() -> Vec<CpuDevice> {
     Isa::available().into_iter().map(|isa| CpuDevice::with_isa(2, isa).unwrap()).collect()
 }
