@@ -4,10 +4,11 @@ use crate::gpu::{GpuBuffer, GpuDevice, GpuPacking, Kernel, shaders};
 use crate::pool::covers;
 use crate::{KernelError, Sequences};
 
-/// Queries of a block, which workgroups share, as the shaders have it.
-const BLOCK: usize = 64;
+/// Queries of a block, which workgroups share. Both shaders count in the same.
+const BLOCK: usize = shaders::ATTENTION_BLOCK as usize;
+const _: () = assert!(shaders::ATTENTION_COOPERATIVE_BLOCK == shaders::ATTENTION_BLOCK);
 /// Queries that a workgroup of the tiled shader takes.
-const QUERIES: usize = 16;
+const QUERIES: usize = shaders::ATTENTION_QUERIES as usize;
 /// Columns of a head for which the shader has room.
 const HEAD_MOST: usize = 256;
 
@@ -37,7 +38,7 @@ pub(crate) fn run_on_gpu(
     let keys = keys_a_tile(device, head);
     let (shader, source, last, queries) = match (units, keys) {
         (Some(units), _) => {
-            let queries = 4 * units.edge as usize;
+            let queries = (shaders::ATTENTION_COOPERATIVE_SUBGROUPS * units.edge) as usize;
             let last = ("SUBGROUP", units.subgroup);
             (&shaders::ATTENTION_COOPERATIVE, units.source, last, queries)
         }

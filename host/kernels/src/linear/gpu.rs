@@ -6,7 +6,7 @@ use crate::device::{KernelError, LinearWeights};
 use crate::gpu::{Adapter, Block, GpuBuffer, GpuDevice, Kernel, Storage, shaders};
 
 /// Rows and columns of a workgroup's tile in tiled.wgsl.
-const TILE: usize = 64;
+const TILE: usize = shaders::LINEAR_TILE as usize;
 
 /// Weights on the device.
 pub struct GpuWeights {
@@ -62,14 +62,14 @@ impl GpuWeights {
         };
         super::fits([x.rows, x.columns], residual, self.n, self.k)?;
         let y = device.matrix(x.rows, self.n)?;
-        // As activation.wgsl numbers them.
+        // As activation.wgsl numbers them; 0 is none of them.
         let (activation, residual) = match epilogue {
             Epilogue::None => (0, x),
-            Epilogue::Gelu => (1, x),
-            Epilogue::Tanh => (2, x),
+            Epilogue::Gelu => (shaders::LINEAR_GELU, x),
+            Epilogue::Tanh => (shaders::LINEAR_TANH, x),
             Epilogue::Residual(residual) => {
                 device.stored("linear", residual)?;
-                (3, residual)
+                (shaders::LINEAR_RESIDUAL, residual)
             }
         };
         let product = Product { x, y: &y, residual, activation };

@@ -105,7 +105,7 @@ pub enum ParityError {
 
 /// Puts every kernel of `device` beside its reference. Fails at the first value beyond tolerance.
 pub fn check<D: Device>(device: &D, exactness: Exactness) -> Result<Vec<Report>, ParityError> {
-    let kernels: [fn(&mut Bench<D>) -> Result<(), ParityError>; 9] = [
+    let kernels: [Case<D>; 9] = [
         cases::linear,
         cases::sums_beyond_f16,
         cases::head,
@@ -120,6 +120,9 @@ pub fn check<D: Device>(device: &D, exactness: Exactness) -> Result<Vec<Report>,
     kernels.iter().try_for_each(|kernel| kernel(&mut bench))?;
     Ok(bench.reports)
 }
+
+/// Puts a kernel to all its sizes.
+type Case<D> = fn(&mut Bench<D>) -> Result<(), ParityError>;
 
 /// A device, and what was seen of it.
 struct Bench<'a, D> {
