@@ -16,7 +16,7 @@ use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Ti
 use crate::pool::covers;
 use crate::{KernelError, Sequences};
 
-pub(crate) use gpu::{query_blocks, run_on_gpu};
+pub(crate) use gpu::{query_blocks, run_on_gpu, units_attend};
 
 /// Query rows that one task takes, all heads of them; a multiple of every tile's height.
 const BLOCK_ROWS: usize = 48;

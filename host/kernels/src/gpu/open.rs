@@ -2,7 +2,8 @@
 
 use super::recorder::Recorder;
 use super::{Adapter, GpuDevice, GpuOptions, Memory, Products, Storage, shaders};
-use crate::{KernelError, linear};
+use crate::linear::Units;
+use crate::{KernelError, attention, linear};
 
 impl GpuDevice {
     pub(super) fn open(adapter: &Adapter, options: GpuOptions) -> Result<GpuDevice, KernelError> {
@@ -17,23 +18,20 @@ impl GpuDevice {
             let least = limits.max_storage_buffer_binding_size.min(limit);
             limits.max_storage_buffer_binding_size = least;
         }
-        let units =
-            (products == Products::Cooperative).then(|| linear::Units::of(adapter)).flatten();
         let mut opened = GpuDevice {
-            name: String::new(),
+            name: adapter.name(),
             storage,
-            units,
+            units: None,
             limits,
             memory,
             recorder: Recorder::new(device, queue, pipelines),
         };
-        if opened.units.is_some() && !linear::units_hold(&opened)? {
-            if options.products.is_some() {
-                let reason = "its matrix units give wrong products through this driver";
+        if products == Products::Cooperative {
+            opened.units = opened.proven_units(Units::of(adapter))?;
+            if opened.units.is_none() && options.products.is_some() {
+                let reason = "its matrix units give wrong results through this driver";
                 return Err(KernelError::Device(format!("{}: {reason}", adapter.name())));
             }
-            tracing::warn!(adapter = adapter.name(), "matrix units fail their check; not used");
-            opened.units = None;
         }
         opened.name = format!(
             "GPU, {} ({}), {storage}, {}",
@@ -42,6 +40,37 @@ impl GpuDevice {
             opened.products()
         );
         Ok(opened)
+    }
+
+    /// The units with the largest tiles that compute rightly through this driver. What fails is
+    /// logged; only a lost device is an error.
+    fn proven_units(&mut self, units: Option<Units>) -> Result<Option<Units>, KernelError> {
+        let Some(units) = units else { return Ok(None) };
+        let mut proven = None;
+        for down in 1..=units.most_down {
+            match linear::units_multiply(self, units, down) {
+                Ok(true) => proven = Some(Units { most_down: down, ..units }),
+                Err(error @ KernelError::Lost(_)) => return Err(error),
+                other => {
+                    tracing::warn!(
+                        device = self.name,
+                        down,
+                        ?other,
+                        "matrix units fail their check"
+                    );
+                    break;
+                }
+            }
+        }
+        self.units = proven;
+        match attention::units_attend(self) {
+            Ok(true) => Ok(proven),
+            Err(error @ KernelError::Lost(_)) => Err(error),
+            other => {
+                tracing::warn!(device = self.name, ?other, "matrix units fail at attention");
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -76,7 +105,7 @@ fn request(
         features |= F::EXPERIMENTAL_COOPERATIVE_MATRIX;
         // SAFETY: what is experimental is the checking of cooperative-matrix operations. They
         // stand in one shader of ours, in uniform control flow, on memory that its own indices
-        // keep to; `linear::units_hold` compares a product before any is used.
+        // keep to; `proven_units` compares products before any is used.
         experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
     }
     let missing = features - adapter.raw.features();

@@ -13,7 +13,7 @@ use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Ti
 use crate::device::{KernelError, LinearWeights};
 
 pub use gpu::GpuWeights;
-pub(crate) use gpu::{Units, units_hold};
+pub(crate) use gpu::{Units, units_multiply};
 
 /// What happens to each element after the bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
