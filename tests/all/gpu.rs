@@ -3,16 +3,20 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use trine_inference::gpu::{Adapter, GpuOptions, Storage};
-use trine_inference::{Engine, EngineOptions, Graphs, Model, Tensor, View};
+use trine_inference::{DeviceChoice, Engine, EngineOptions, Graphs, Model, Tensor, View};
+use trine_node::BuildOptions;
 use trine_text::tokens::{Encoded, Encoder};
 
-use crate::fixture::{engine, gpu, model, shared};
+use crate::fixture::{
+    build_options, corpus, engine, gpu, index, limits, model, open_on, shared, store,
+};
 use crate::tensors::{ids, servers};
 
 const TEXTS: usize = 500;
@@ -148,4 +152,32 @@ fn a_texts_vector_does_not_depend_on_its_batch() {
         assert!(together.len() >= 25, "{}", together.len());
         assert!(together.iter().all(|vector| *vector == alone[0]));
     }
+}
+
+/// The manifest places a model where `auto` leaves it open; a flag counts more.
+#[test]
+fn the_manifest_places_models() {
+    let Some(folder) = model() else { return };
+    let bundle = |name: &str, device: &str| {
+        let app = tempfile::tempdir().unwrap();
+        for component in trine_components::ALL {
+            std::fs::write(app.path().join(component.file), component.bytes).unwrap();
+        }
+        let mut manifest = trine_node::SPIN_TOML.replace("target/components/", "");
+        manifest += &format!("[application.tool.trine.devices]\n{device}\n");
+        let path = app.path().join("spin.toml");
+        std::fs::write(&path, manifest).unwrap();
+        index(name, &[corpus()], &BuildOptions { app: Some(path), ..build_options() })
+    };
+    let open = |bundle: &Path, device: DeviceChoice| {
+        let engine = EngineOptions { device, ..engine() };
+        open_on(engine, bundle, &store(folder), limits()).map(drop).map_err(|e| e.to_string())
+    };
+    let missing = bundle("placed.trine", "all-MiniLM-L6-v2 = \"gpu:99\"");
+    let error = open(&missing, DeviceChoice::Auto).unwrap_err();
+    assert!(error.contains("`gpu:99`: there is no such GPU"), "{error}");
+    open(&missing, DeviceChoice::Cpu).unwrap();
+    let unknown = bundle("misplaced.trine", "gpt-5 = \"cpu\"");
+    let error = open(&unknown, DeviceChoice::Auto).unwrap_err();
+    assert!(error.contains("names `gpt-5`") && error.contains("all-MiniLM-L6-v2"), "{error}");
 }

@@ -185,7 +185,7 @@ fn strings(
     Ok(read)
 }
 
-/// The only tool setting that is known: which device a model computes on.
+/// trine's table among the tools': which device a model computes on. Other tools' are theirs.
 fn devices(application: &mut Table) -> Result<BTreeMap<String, DeviceChoice>, RuntimeError> {
     let mut tools = sub_table(application, "tool")?;
     let mut own = sub_table(&mut tools, "trine")?;
@@ -303,6 +303,10 @@ mod tests {
         [application]
         name = "app"
         version = "1.0.0"
+        [application.tool.trine.devices]
+        minilm = "gpu:1"
+        [application.tool.other]
+        of = "somebody else"
         [variables]
         top_k = { default = "50" }
         [[trigger.http]]
@@ -334,6 +338,7 @@ mod tests {
         assert_eq!((to("/"), to("/other"), to("/v1x")), ("web", "web", "web"));
         assert_eq!((to("/v1"), to("/v1/answer"), to("/v1/exact")), ("api", "api", "web"));
         assert_eq!(manifest.components["web"].environment["MODE"], "plain");
+        assert_eq!(manifest.devices["minilm"], DeviceChoice::Gpu(Some(1)));
     }
 
     #[test]
@@ -359,6 +364,9 @@ mod tests {
             ("{ path = \"retriever.wasm\" }", "{ url = \"x\" }", "path"),
             ("source = \"web.wasm\"", "files = []", "source"),
             ("{{ top_k }}", "{{ top_n }}", "`top_n`"),
+            ("minilm = \"gpu:1\"", "minilm = \"tpu\"", "`minilm`: write auto"),
+            ("minilm = \"gpu:1\"", "minilm = 1", "`minilm`: it is no text"),
+            ("tool.trine.devices", "tool.trine.gadgets", "`gadgets`"),
         ];
         for (from, to, named) in edits {
             assert!(WHOLE.contains(from), "{from}");
