@@ -18,7 +18,7 @@ pub mod maxsim;
 pub mod pool;
 pub mod sequences;
 
-pub use cpu::CpuDevice;
+pub use cpu::{CpuDevice, Precision};
 pub use device::{Device, KernelError};
 pub use linear::Epilogue;
 pub use pool::Pooling;

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile};
+use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, tiles};
 use crate::pool::covers;
 use crate::{KernelError, Sequences};
 
@@ -25,146 +25,158 @@ pub(crate) fn run(
     heads: usize,
 ) -> Result<CpuBuffer, KernelError> {
     covers("attention", sequences, qkv)?;
-    let columns = qkv.columns();
-    if heads == 0 || columns == 0 || !columns.is_multiple_of(3 * heads) {
-        let reason = format!("{columns} columns are not query, key and value of {heads} heads");
-        return Err(KernelError::shape("attention", reason));
-    }
-    let hidden = columns / 3;
-    let mut context = device.take(qkv.rows(), hidden);
-    let shape = Shape { device, qkv, heads, hidden, d: hidden / heads, tile: device.isa.tile() };
-    let packed = shape.pack(sequences);
-    shape.blocks(sequences, &packed, &mut context).into_par_iter().for_each(|block| {
-        shape.attend(block);
-    });
+    let shape = Shape::new(device, qkv.columns(), heads)?;
+    let mut context = device.take(qkv.rows(), shape.hidden);
+    let packed = pack(&shape, qkv, sequences);
+    blocks(&shape, qkv, sequences, &packed, &mut context)
+        .into_par_iter()
+        .for_each(|(sequence, rows, out)| shape.attend(sequence, rows, out));
     Ok(context)
+}
+
+/// Every sequence's keys and values in the order in which the products read them.
+fn pack(shape: &Shape, qkv: &CpuBuffer, sequences: &Sequences) -> CpuBuffer {
+    let size = sequences.ranges().map(|rows| shape.packed_words(rows.len())).sum();
+    let mut packed = shape.device.take(1, size);
+    let mut rest = packed.words_mut();
+    let mut parts = Vec::with_capacity(sequences.len());
+    for rows in sequences.ranges().filter(|rows| !rows.is_empty()) {
+        let (part, after) = rest.split_at_mut(shape.packed_words(rows.len()));
+        parts.push((shape.rows(qkv, rows), part));
+        rest = after;
+    }
+    parts.into_par_iter().for_each(|(qkv, part)| {
+        let size = part.len() / shape.heads;
+        part.par_chunks_exact_mut(size).enumerate().for_each(|(head, part)| {
+            shape.pack_head(qkv, head, part);
+        });
+    });
+    packed
+}
+
+/// The tasks: each sequence's rows, at most [`BLOCK_ROWS`] at a time, and where their results go.
+fn blocks<'a>(
+    shape: &Shape,
+    qkv: &'a CpuBuffer,
+    sequences: &Sequences,
+    packed: &'a CpuBuffer,
+    context: &'a mut CpuBuffer,
+) -> Vec<(Sequence<'a>, Range<usize>, &'a mut [f32])> {
+    let (mut packed, mut context) = (packed.words(), context.data_mut());
+    let mut blocks = Vec::new();
+    for rows in sequences.ranges() {
+        let (own, after) = packed.split_at(shape.packed_words(rows.len()));
+        packed = after;
+        let sequence = Sequence { qkv: shape.rows(qkv, rows.clone()), packed: own };
+        for first in (0..rows.len()).step_by(BLOCK_ROWS) {
+            let rows = first..rows.len().min(first + BLOCK_ROWS);
+            let (part, after) = context.split_at_mut(rows.len() * shape.hidden);
+            context = after;
+            blocks.push((sequence, rows, part));
+        }
+    }
+    blocks
+}
+
+/// One sequence.
+#[derive(Clone, Copy)]
+struct Sequence<'a> {
+    /// `[length, 3 hidden]`.
+    qkv: &'a [f32],
+    /// Its keys and values, head by head, in panels.
+    packed: &'a [u32],
 }
 
 struct Shape<'a> {
     device: &'a CpuDevice,
-    qkv: &'a CpuBuffer,
     heads: usize,
     hidden: usize,
     d: usize,
     tile: Tile,
 }
 
-/// Some query rows of one sequence.
-struct Block<'a> {
-    /// Rows of `qkv`.
-    rows: Range<usize>,
-    /// Tokens of the sequence.
-    length: usize,
-    /// The sequence's keys and values, head by head, in panels.
-    packed: &'a [f32],
-    /// Where the result goes, `[rows, hidden]`.
-    context: &'a mut [f32],
+/// What a task writes over and over.
+struct Scratch {
+    /// Of a tile's rows, each a whole number of panels wide.
+    scores: Vec<f32>,
+    /// The queries or the weights of a tile's rows, as a left operand.
+    words: Vec<u32>,
 }
 
 impl Shape<'_> {
-    /// Panels of one head of a sequence of `length` tokens: its keys as columns `[d, length]`,
-    /// then its values `[length, d]`. The sizes of the two parts.
-    fn panel_sizes(&self, length: usize) -> (usize, usize) {
-        let columns = self.tile.columns;
-        (length.next_multiple_of(columns) * self.d, self.d.next_multiple_of(columns) * length)
+    fn new(device: &CpuDevice, columns: usize, heads: usize) -> Result<Shape<'_>, KernelError> {
+        if heads == 0 || columns == 0 || !columns.is_multiple_of(3 * heads) {
+            let reason = format!("{columns} columns are not query, key and value of {heads} heads");
+            return Err(KernelError::shape("attention", reason));
+        }
+        let hidden = columns / 3;
+        Ok(Shape { device, heads, hidden, d: hidden / heads, tile: device.isa.tile() })
     }
 
-    fn packed_size(&self, length: usize) -> usize {
-        let (keys, values) = self.panel_sizes(length);
+    fn rows<'a>(&self, qkv: &'a CpuBuffer, rows: Range<usize>) -> &'a [f32] {
+        &qkv.data()[rows.start * 3 * self.hidden..rows.end * 3 * self.hidden]
+    }
+
+    /// Panels of one head of a sequence of `length` tokens: its keys as columns `[d, length]`,
+    /// then its values `[length, d]`. The words of the two parts.
+    fn panel_words(&self, length: usize) -> (usize, usize) {
+        let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
+        let keys = length.next_multiple_of(columns) * arithmetic.words(self.d);
+        (keys, self.d.next_multiple_of(columns) * arithmetic.words(length))
+    }
+
+    fn packed_words(&self, length: usize) -> usize {
+        let (keys, values) = self.panel_words(length);
         (keys + values) * self.heads
     }
 
-    /// Every sequence's keys and values in the order in which the products read them.
-    fn pack(&self, sequences: &Sequences) -> CpuBuffer {
-        let size = sequences.ranges().map(|rows| self.packed_size(rows.len())).sum();
-        let mut packed = self.device.take(1, size);
-        let mut rest = packed.data_mut();
-        let mut parts = Vec::with_capacity(sequences.len());
-        for rows in sequences.ranges().filter(|rows| !rows.is_empty()) {
-            let (part, after) = rest.split_at_mut(self.packed_size(rows.len()));
-            parts.push((rows, part));
-            rest = after;
-        }
-        parts.into_par_iter().for_each(|(rows, part)| {
-            let size = part.len() / self.heads;
-            part.par_chunks_exact_mut(size).enumerate().for_each(|(head, part)| {
-                self.pack_head(rows.clone(), head, part);
-            });
-        });
-        packed
-    }
-
-    fn pack_head(&self, rows: Range<usize>, head: usize, part: &mut [f32]) {
-        let (d, columns) = (self.d, self.tile.columns);
+    fn pack_head(&self, qkv: &[f32], head: usize, part: &mut [u32]) {
+        let (d, arithmetic) = (self.d, self.device.arithmetic);
         let (key, value) = (self.hidden + head * d, 2 * self.hidden + head * d);
-        let (keys, values) = part.split_at_mut(self.panel_sizes(rows.len()).0);
-        let token = |at: usize| &self.qkv.data()[(rows.start + at) * 3 * self.hidden..];
-        cpu::pack_panels(columns, rows.len(), d, |at| &token(at)[key..][..d], keys);
-        for (index, panel) in values.chunks_exact_mut(rows.len() * columns).enumerate() {
-            let first = index * columns;
-            let width = columns.min(d - first);
-            for (at, row) in panel.chunks_exact_mut(columns).enumerate() {
-                row[..width].copy_from_slice(&token(at)[value + first..][..width]);
-                row[width..].fill(0.0);
-            }
-        }
+        let length = qkv.len() / (3 * self.hidden);
+        let (keys, values) = part.split_at_mut(self.panel_words(length).0);
+        let token = |at: usize| &qkv[at * 3 * self.hidden..];
+        arithmetic.pack_columns(length, d, |at| &token(at)[key..], keys);
+        arithmetic.pack_rows(d, length, |at| &token(at)[value..][..d], values);
     }
 
-    /// The tasks: each sequence's rows, at most [`BLOCK_ROWS`] at a time.
-    fn blocks<'a>(
-        &self,
-        sequences: &Sequences,
-        packed: &'a CpuBuffer,
-        context: &'a mut CpuBuffer,
-    ) -> Vec<Block<'a>> {
-        let (mut packed, mut context) = (packed.data(), context.data_mut());
-        let mut blocks = Vec::new();
-        for sequence in sequences.ranges() {
-            let length = sequence.len();
-            let (own, after) = packed.split_at(self.packed_size(length));
-            packed = after;
-            for first in sequence.clone().step_by(BLOCK_ROWS) {
-                let rows = first..sequence.end.min(first + BLOCK_ROWS);
-                let (part, after) = context.split_at_mut(rows.len() * self.hidden);
-                context = after;
-                blocks.push(Block { rows, length, packed: own, context: part });
-            }
-        }
-        blocks
-    }
-
-    /// All heads of one block, a tile of rows at a time.
-    fn attend(&self, block: Block) {
-        let Tile { rows: height, columns } = self.tile;
-        let (keys, values) = self.panel_sizes(block.length);
-        let mut scores = vec![0.0; height * block.length.next_multiple_of(columns)];
-        for (head, packed) in block.packed.chunks_exact(keys + values).enumerate() {
+    /// All heads of some rows of a sequence, a tile of rows at a time, to `out` `[rows, hidden]`.
+    fn attend(&self, sequence: Sequence, rows: Range<usize>, out: &mut [f32]) {
+        let (d, arithmetic) = (self.d, self.device.arithmetic);
+        let Tile { rows: most, columns } = self.tile;
+        let length = sequence.qkv.len() / (3 * self.hidden);
+        let (keys, values) = self.panel_words(length);
+        let mut scratch = Scratch {
+            scores: vec![0.0; most * length.next_multiple_of(columns)],
+            words: vec![0; most * arithmetic.words(length.max(d))],
+        };
+        for (head, packed) in sequence.packed.chunks_exact(keys + values).enumerate() {
             let (keys, values) = packed.split_at(keys);
-            for top in (0..block.rows.len()).step_by(height) {
-                let height = height.min(block.rows.len() - top);
-                let query = (block.rows.start + top) * 3 * self.hidden + head * self.d;
-                let sums = self.probabilities(height, query, keys, block.length, &mut scores);
-                let out = &mut block.context[top * self.hidden + head * self.d..];
-                self.weigh(height, &scores, &sums, values, block.length, out);
+            for (top, height) in tiles(rows.len(), most) {
+                let query = (rows.start + top) * 3 * self.hidden + head * d;
+                let query = &sequence.qkv[query..];
+                let sums = self.probabilities(height, query, keys, length, &mut scratch);
+                let out = &mut out[top * self.hidden + head * d..];
+                self.weigh(height, &mut scratch, &sums, values, length, out);
             }
         }
     }
 
-    /// `exp(Q Kᵀ / sqrt(d) - max)` of some rows into `scores`, and each row's sum.
+    /// `exp(Q Kᵀ / sqrt(d) - max)` of some rows into the scores, and each row's sum.
     fn probabilities(
         &self,
         height: usize,
-        query: usize,
-        keys: &[f32],
+        query: &[f32],
+        keys: &[u32],
         length: usize,
-        scores: &mut [f32],
+        scratch: &mut Scratch,
     ) -> [f32; TILE_ROWS_MAX] {
-        let columns = self.tile.columns;
+        let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
-        let queries = &self.qkv.data()[query..];
-        for (index, panel) in keys.chunks_exact(self.d * columns).enumerate() {
-            let out = &mut scores[index * columns..];
-            self.device.isa.multiply(height, queries, 3 * self.hidden, panel, out, stride);
+        let Scratch { scores, words } = scratch;
+        let query = arithmetic.rows(query, 3 * self.hidden, (height, self.d), words);
+        for (index, panel) in keys.chunks_exact(arithmetic.words(self.d) * columns).enumerate() {
+            arithmetic.multiply(query, (0, height), panel, &mut scores[index * columns..], stride);
         }
         let scale = 1.0 / (self.d as f32).sqrt();
         let mut sums = [0.0; TILE_ROWS_MAX];
@@ -186,17 +198,19 @@ impl Shape<'_> {
     fn weigh(
         &self,
         height: usize,
-        scores: &[f32],
+        scratch: &mut Scratch,
         sums: &[f32; TILE_ROWS_MAX],
-        values: &[f32],
+        values: &[u32],
         length: usize,
         out: &mut [f32],
     ) {
-        let columns = self.tile.columns;
+        let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
+        let Scratch { scores, words } = scratch;
+        let weights = arithmetic.rows(scores, stride, (height, length), words);
         let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
-        for (index, panel) in values.chunks_exact(length * columns).enumerate() {
-            self.device.isa.multiply(height, scores, stride, panel, &mut tile, columns);
+        for (index, panel) in values.chunks_exact(arithmetic.words(length) * columns).enumerate() {
+            arithmetic.multiply(weights, (0, height), panel, &mut tile, columns);
             let first = index * columns;
             let width = columns.min(self.d - first);
             for ((row, tile), sum) in tile.chunks_exact(columns).enumerate().zip(sums).take(height)

@@ -53,6 +53,13 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     reduce([x], f32::NEG_INFINITY, |most, [x]| larger(most, x), larger)
 }
 
+/// Infinity for an empty row.
+#[inline(always)]
+pub(crate) fn min(x: &[f32]) -> f32 {
+    let smaller = |a: f32, b: f32| if b < a { b } else { a };
+    reduce([x], f32::INFINITY, |least, [x]| smaller(least, x), smaller)
+}
+
 /// e^x for x <= 0 within 2 ulp; 0 where the result would be subnormal. Cephes' `expf`
 /// (Moshier 1992): 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
 #[inline(always)]
@@ -133,6 +140,7 @@ mod tests {
             assert_eq!(sum(&x), x.iter().sum::<f32>(), "{length}");
             assert_eq!(dot(&x, &x), x.iter().map(|x| x * x).sum::<f32>(), "{length}");
             assert_eq!(max(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max), "{length}");
+            assert_eq!(min(&x), x.iter().copied().fold(f32::INFINITY, f32::min), "{length}");
         }
     }
 }

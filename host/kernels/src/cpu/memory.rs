@@ -69,6 +69,15 @@ impl CpuBuffer {
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
+
+    /// The same memory for words of another meaning.
+    pub(crate) fn words(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.data)
+    }
+
+    pub(crate) fn words_mut(&mut self) -> &mut [u32] {
+        bytemuck::cast_slice_mut(&mut self.data)
+    }
 }
 
 impl Drop for CpuBuffer {

@@ -1,8 +1,14 @@
-//! The CPU as a device: f32, rayon, whatever vector instructions the machine has.
+//! The CPU as a device: rayon, whatever vector instructions the machine has, and a [`Precision`].
 
+mod arithmetic;
+mod bf16;
+mod dot;
+mod int8;
 mod isa;
 mod math;
+mod matrix;
 mod memory;
+mod precision;
 mod tile;
 
 use std::sync::Arc;
@@ -13,20 +19,27 @@ use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWei
 use crate::{Epilogue, Pooling, Sequences};
 use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
+pub(crate) use arithmetic::{Arithmetic, Rows};
+pub(crate) use int8::MOST_INPUTS;
 pub use isa::Isa;
 pub(crate) use math::{dot, exp, gelu, max, sum};
+pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
-pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels};
+pub use precision::Precision;
+pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels, tiles};
 
 /// A pool of threads with its own memory.
 pub struct CpuDevice {
     pub(crate) isa: Isa,
+    pub(crate) precision: Precision,
+    /// Of everything that is not whole numbers.
+    pub(crate) arithmetic: Arithmetic,
     threads: ThreadPool,
     memory: Arc<memory::Memory>,
 }
 
 impl CpuDevice {
-    /// A device of `threads` threads; 0 takes as many as the machine runs at once.
+    /// A device of `threads` threads that computes in f32; 0 takes as many as the machine runs at once.
     /// Refuses when the system gives no threads.
     pub fn new(threads: usize) -> Result<CpuDevice, KernelError> {
         CpuDevice::with_isa(threads, Isa::detect())
@@ -39,7 +52,25 @@ impl CpuDevice {
             .thread_name(|index| format!("trine-cpu-{index}"))
             .build()
             .map_err(|e| KernelError::Device(format!("cannot start threads: {e}")))?;
-        Ok(CpuDevice { isa, threads, memory: Arc::default() })
+        let precision = Precision::F32;
+        let arithmetic = Arithmetic::new(isa, precision);
+        Ok(CpuDevice { isa, precision, arithmetic, threads, memory: Arc::default() })
+    }
+
+    /// As [`CpuDevice::new`], multiplying in other numbers.
+    pub fn with_precision(threads: usize, precision: Precision) -> Result<CpuDevice, KernelError> {
+        Ok(CpuDevice::new(threads)?.at(precision))
+    }
+
+    /// The same device, multiplying in other numbers. Matrices prepared before keep theirs.
+    pub fn at(self, precision: Precision) -> CpuDevice {
+        let arithmetic = Arithmetic::new(self.isa, precision);
+        CpuDevice { precision, arithmetic, ..self }
+    }
+
+    /// The numbers in which it multiplies.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// How many threads compute.
@@ -62,7 +93,8 @@ impl Device for CpuDevice {
     type Norm = layer_norm::Prepared;
 
     fn name(&self) -> String {
-        format!("CPU, {} threads, {}", self.threads(), self.isa.name())
+        let (threads, precision) = (self.threads(), self.precision.name());
+        format!("CPU, {threads} threads, {}, {precision}", self.isa.name())
     }
 
     fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {

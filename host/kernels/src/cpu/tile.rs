@@ -61,6 +61,16 @@ impl Isa {
     }
 }
 
+/// Cuts `rows` into tiles of at most `most`, as even as can be: a tile of one row would wait for
+/// its multiply-adds. `(first, count)` of each.
+pub(crate) fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let count = rows.div_ceil(most);
+    (0..count).map(move |i| {
+        let first = i * rows / count;
+        (first, (i + 1) * rows / count - first)
+    })
+}
+
 /// 24 accumulators where there are 32 registers, 12 where there are 16: what is left holds the
 /// panel's vectors and the broadcast element.
 const fn rows_of<S: Simd>() -> usize {
@@ -211,6 +221,22 @@ mod tests {
                         assert!(out[columns..].iter().all(|x| x.is_nan()), "wrote beyond the tile");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_cover_all_rows_evenly() {
+        for most in [1, 6, 12] {
+            for rows in 0..100 {
+                let mut end = 0;
+                for (first, count) in tiles(rows, most) {
+                    assert_eq!(first, end);
+                    assert!((1..=most).contains(&count));
+                    assert!(count + 1 >= rows.div_ceil(rows.div_ceil(most)), "{rows} by {most}");
+                    end += count;
+                }
+                assert_eq!(end, rows);
             }
         }
     }

@@ -1,0 +1,198 @@
+//! How the operands of a product lie in memory, and the product of a tile of them.
+//!
+//! Both are words of 32 bits, of which a word holds one or two numbers that follow each other in
+//! k. The left operand is rows of words; the right one panels `[words, Tile::columns]`.
+
+use super::dot::Operands;
+use super::{Isa, Precision, Tile, bf16};
+
+/// f32 or bf16 products by the instructions there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arithmetic {
+    isa: Isa,
+    numbers: Numbers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbers {
+    /// An f32 a word.
+    F32,
+    /// A bf16 a word, widened to f32: for machines without products of pairs.
+    Widened,
+    /// Two bf16 a word.
+    Pairs,
+}
+
+/// Some rows of a left operand.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) words: &'a [u32],
+    /// Words from one row to the next.
+    pub(crate) stride: usize,
+}
+
+impl Arithmetic {
+    /// What multiplies at a precision; int8's whole numbers are [`super::int8`]'s, and what is not
+    /// done in those is done in bf16.
+    pub(crate) fn new(isa: Isa, precision: Precision) -> Arithmetic {
+        let numbers = match precision {
+            Precision::F32 => Numbers::F32,
+            Precision::Bf16 | Precision::Int8 if isa.has_bf16() => Numbers::Pairs,
+            Precision::Bf16 | Precision::Int8 => Numbers::Widened,
+        };
+        Arithmetic { isa, numbers }
+    }
+
+    pub(crate) fn tile(self) -> Tile {
+        self.isa.tile()
+    }
+
+    /// Whether a left operand is the f32 rows themselves.
+    pub(crate) fn is_f32(self) -> bool {
+        self.numbers == Numbers::F32
+    }
+
+    /// Words that hold `k` numbers.
+    pub(crate) fn words(self, k: usize) -> usize {
+        if self.numbers == Numbers::Pairs { k.div_ceil(2) } else { k }
+    }
+
+    /// `count` rows of `k` numbers, `stride` apart, as a left operand. What is not already one is
+    /// written to `scratch`, which must hold `count * words(k)` words.
+    pub(crate) fn rows<'a>(
+        self,
+        x: &'a [f32],
+        stride: usize,
+        (count, k): (usize, usize),
+        scratch: &'a mut [u32],
+    ) -> Rows<'a> {
+        let width = self.words(k);
+        if self.is_f32() || count == 0 || k == 0 {
+            return Rows { words: bytemuck::cast_slice(x), stride };
+        }
+        let rows = x.chunks(stride).map(|row| &row[..k]);
+        let places = scratch[..count * width].chunks_exact_mut(width);
+        self.isa.each(
+            #[inline(always)]
+            || {
+                for (row, words) in rows.zip(places) {
+                    if self.numbers == Numbers::Widened {
+                        words.iter_mut().zip(row).for_each(|(word, &x)| *word = bf16::round(x));
+                        continue;
+                    }
+                    let (pairs, last) = row.as_chunks::<2>();
+                    words.iter_mut().zip(pairs).for_each(|(word, &[a, b])| *word = bf16::pair(a, b));
+                    if let &[last] = last {
+                        words[width - 1] = bf16::pair(last, 0.0);
+                    }
+                }
+            },
+        );
+        Rows { words: &scratch[..count * width], stride: width }
+    }
+
+    /// A matrix `[k, n]`, given as columns of length `k`, as panels; the last one is filled up with
+    /// zeros.
+    pub(crate) fn pack_columns<'a>(
+        self,
+        n: usize,
+        k: usize,
+        column: impl Fn(usize) -> &'a [f32],
+        panels: &mut [u32],
+    ) {
+        if k == 0 {
+            return;
+        }
+        let columns = self.tile().columns;
+        for (index, panel) in panels.chunks_exact_mut(self.words(k) * columns).enumerate() {
+            let first = index * columns;
+            let filled = columns.min(n.saturating_sub(first));
+            for lane in 0..filled {
+                let values = &column(first + lane)[..k];
+                let places = panel.chunks_exact_mut(columns).map(|row| &mut row[lane]);
+                match self.numbers {
+                    Numbers::F32 => places.zip(values).for_each(|(word, x)| *word = x.to_bits()),
+                    Numbers::Widened => {
+                        places.zip(values).for_each(|(word, &x)| *word = bf16::round(x))
+                    }
+                    Numbers::Pairs => places.zip(values.chunks(2)).for_each(|(word, pair)| {
+                        *word = bf16::pair(pair[0], pair.get(1).copied().unwrap_or(0.0));
+                    }),
+                }
+            }
+            for row in panel.chunks_exact_mut(columns) {
+                row[filled..].fill(0);
+            }
+        }
+    }
+
+    /// A matrix `[k, n]`, given as rows of length `n`, as panels; the last one is filled up with
+    /// zeros.
+    pub(crate) fn pack_rows<'a>(
+        self,
+        n: usize,
+        k: usize,
+        row: impl Fn(usize) -> &'a [f32],
+        panels: &mut [u32],
+    ) {
+        if k == 0 {
+            return;
+        }
+        let columns = self.tile().columns;
+        self.isa.each(
+            #[inline(always)]
+            || {
+                for (index, panel) in panels.chunks_exact_mut(self.words(k) * columns).enumerate() {
+                    let first = index * columns;
+                    let filled = columns.min(n - first);
+                    let part = |at: usize| &row(at)[first..][..filled];
+                    for (at, words) in panel.chunks_exact_mut(columns).enumerate() {
+                        let (words, rest) = words.split_at_mut(filled);
+                        rest.fill(0);
+                        match self.numbers {
+                            Numbers::F32 => words.copy_from_slice(bytemuck::cast_slice(part(at))),
+                            Numbers::Widened => {
+                                let row = part(at).iter();
+                                words.iter_mut().zip(row).for_each(|(w, &x)| *w = bf16::round(x));
+                            }
+                            Numbers::Pairs if 2 * at + 1 < k => {
+                                let pairs = part(2 * at).iter().zip(part(2 * at + 1));
+                                let places = words.iter_mut().zip(pairs);
+                                places.for_each(|(w, (&a, &b))| *w = bf16::pair(a, b));
+                            }
+                            Numbers::Pairs => {
+                                let row = part(2 * at).iter();
+                                let places = words.iter_mut().zip(row);
+                                places.for_each(|(w, &x)| *w = bf16::pair(x, 0.0));
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// `out = a * panel`: the rows `top..top + height`, at most [`Tile::rows`], times a panel; the
+    /// result's rows are `out_stride` apart.
+    ///
+    /// # Panics
+    /// When a slice is too short for these numbers, which no input can bring about.
+    #[inline]
+    pub(crate) fn multiply(
+        self,
+        a: Rows,
+        (top, height): (usize, usize),
+        panel: &[u32],
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        let (words, a_stride) = (&a.words[top * a.stride..], a.stride);
+        if self.numbers == Numbers::Pairs {
+            let rows = height;
+            self.isa.multiply_bf16(Operands { rows, a: words, a_stride, panel, out, out_stride });
+        } else {
+            let (a, panel) = (bytemuck::cast_slice(words), bytemuck::cast_slice(panel));
+            self.isa.multiply(height, a, a_stride, panel, out, out_stride);
+        }
+    }
+}
