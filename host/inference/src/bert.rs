@@ -42,7 +42,16 @@ pub(crate) struct Batch {
     pub(crate) sequences: Sequences,
 }
 
-/// The encoder's last layer, `[t, h]`, and where its texts begin.
+/// Of which tokens a layer's output is wanted.
+#[derive(Clone, Copy)]
+enum Rows {
+    All,
+    /// Of each text's first, `[CLS]`, which is all that a classifier reads of the last layer.
+    First,
+}
+
+/// The encoder's last layer, `[t, h]` or, of a classifier, `[n, h]` of the texts' first tokens, and
+/// where its texts begin.
 pub(crate) struct Encoded<D: Device> {
     pub(crate) hidden: D::Buffer,
     pub(crate) packing: D::Packing,
@@ -60,8 +69,10 @@ impl<D: Device> Bert<D> {
             &device.upload_ids(&positions)?,
             &device.upload_ids(&batch.types)?,
         )?; // [t, h]
-        for layer in &self.layers {
-            hidden = self.layer(device, layer, hidden, &packing)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let last = index + 1 == self.layers.len();
+            let wanted = if last && self.classifier.is_some() { Rows::First } else { Rows::All };
+            hidden = self.layer(device, layer, hidden, &packing, wanted)?;
         }
         Ok(Encoded { hidden, packing })
     }
@@ -74,15 +85,18 @@ impl<D: Device> Bert<D> {
         layer: &Layer<D>,
         x: D::Buffer, // [t, h]
         packing: &D::Packing,
+        wanted: Rows,
     ) -> Result<D::Buffer, KernelError> {
-        let qkv = device.linear(&x, &layer.query_key_value, Epilogue::None)?; // [t, 3 h]
-        let context = device.attention(&qkv, packing, self.heads)?; // [t, h]
-        drop(qkv);
-        let sum = device.linear(&context, &layer.attention_output, Epilogue::Residual(&x))?;
-        let x = device.layer_norm(&sum, None, &layer.attention_norm)?; // [t, h]
-        let wide = device.linear(&x, &layer.intermediate, Epilogue::Gelu)?; // [t, i]
-        let sum = device.linear(&wide, &layer.output, Epilogue::Residual(&x))?; // [t, h]
-        device.layer_norm(&sum, None, &layer.output_norm)
+        let query_key_value = &layer.query_key_value;
+        let (context, x) = match wanted {
+            Rows::All => (device.self_attention(&x, query_key_value, packing, self.heads)?, x),
+            Rows::First => (
+                device.first_attention(&x, query_key_value, packing, self.heads)?, // [n, h]
+                device.pool(&x, packing, Pooling::Cls, false)?,                    // [n, h]
+            ),
+        };
+        let x = device.linear_norm(&context, &layer.attention_output, &x, &layer.attention_norm)?;
+        device.feed_forward(&x, &layer.intermediate, &layer.output, &layer.output_norm)
     }
 
     /// Scores of texts or pairs, `[sequences, labels]`: the vector of `[CLS]` through the pooler
@@ -95,8 +109,7 @@ impl<D: Device> Bert<D> {
         let Some(head) = &self.classifier else {
             return Ok(None);
         };
-        let first = device.pool(&encoded.hidden, &encoded.packing, Pooling::Cls, false)?; // [n, h]
-        let pooled = device.linear(&first, &head.pooler, Epilogue::Tanh)?; // [n, h]
+        let pooled = device.linear(&encoded.hidden, &head.pooler, Epilogue::Tanh)?; // [n, h]
         device.linear(&pooled, &head.classifier, Epilogue::None).map(Some)
     }
 

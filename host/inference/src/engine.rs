@@ -7,6 +7,7 @@ use trine_kernels::{CpuDevice, Device, Sequences};
 use trine_text::tokens::Encoded;
 
 use crate::bert::{self, Batch, Bert};
+use crate::precision::PrecisionOption;
 use crate::queue::{Pending, Queue, Work};
 use crate::request::{Limits, Request, Wanted};
 use crate::{Graphs, InferenceError, Model, ModelInfo, Tensor, View};
@@ -16,6 +17,8 @@ use crate::{Graphs, InferenceError, Model, ModelInfo, Tensor, View};
 pub struct EngineOptions {
     /// Threads of the CPU; 0 takes as many as the machine runs at once.
     pub threads: usize,
+    /// In which numbers the CPU multiplies.
+    pub precision: PrecisionOption,
     /// Calls that may wait; one more is refused as [`InferenceError::Busy`].
     pub queue_depth: usize,
     /// Tokens up to which waiting calls are computed together.
@@ -26,7 +29,13 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { threads: 0, queue_depth: 1024, batch_tokens: 16_384, call_tokens: 65_536 }
+        EngineOptions {
+            threads: 0,
+            precision: PrecisionOption::F32,
+            queue_depth: 1024,
+            batch_tokens: 16_384,
+            call_tokens: 65_536,
+        }
     }
 }
 
@@ -83,7 +92,7 @@ impl Engine {
         }
         let (named, name) = std::sync::mpsc::sync_channel(1);
         let setup = move || {
-            let device = CpuDevice::new(options.threads)?;
+            let device = CpuDevice::with_precision(options.threads, options.precision.here())?;
             let _ = named.send(device.name());
             Runner::new(device, models).map(|runner| move |jobs: &[Job]| runner.run(jobs))
         };

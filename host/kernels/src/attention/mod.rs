@@ -13,69 +13,118 @@ use rayon::prelude::*;
 
 use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, tiles};
 use crate::pool::covers;
-use crate::{KernelError, Sequences};
+use crate::{Epilogue, KernelError, Sequences, linear};
 
 /// Query rows that one task takes, all heads of them; a multiple of every tile's height.
 const BLOCK_ROWS: usize = 48;
+
+/// Whose queries are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queries {
+    /// Every token's: `[tokens, h]`.
+    All,
+    /// Each sequence's first token's: `[sequences, h]`, zeros of an empty sequence.
+    First,
+}
+
+impl Queries {
+    /// Rows of the result of a sequence of `length` tokens.
+    fn rows(self, length: usize) -> usize {
+        if self == Queries::All { length } else { 1 }
+    }
+}
 
 pub(crate) fn run(
     device: &CpuDevice,
     qkv: &CpuBuffer,
     sequences: &Sequences,
     heads: usize,
+    queries: Queries,
 ) -> Result<CpuBuffer, KernelError> {
     covers("attention", sequences, qkv)?;
     let shape = Shape::new(device, qkv.columns(), heads)?;
-    let mut context = device.take(qkv.rows(), shape.hidden);
+    let rows = sequences.ranges().map(|rows| queries.rows(rows.len())).sum();
+    let mut context = device.take(rows, shape.hidden);
     let packed = pack(&shape, qkv, sequences);
-    blocks(&shape, qkv, sequences, &packed, &mut context)
-        .into_par_iter()
-        .for_each(|(sequence, rows, out)| shape.attend(sequence, rows, out));
+    let own: Vec<Sequence> = of_each(&shape, qkv, sequences, &packed);
+    let parts = cut(context.data_mut(), sequences, |length| queries.rows(length) * shape.hidden);
+    let blocks = own.into_par_iter().zip(parts).flat_map(|(sequence, out)| {
+        let blocks = out.par_chunks_mut(BLOCK_ROWS * shape.hidden).enumerate();
+        blocks.map(move |(block, out)| (sequence, block * BLOCK_ROWS, out))
+    });
+    blocks.for_each(|(sequence, first, out)| shape.attend(sequence, first, out));
     Ok(context)
+}
+
+/// [`run`] of `linear(x)`, a task taking whole sequences, whose queries, keys and values then stay
+/// in its cache.
+pub(crate) fn run_projected(
+    device: &CpuDevice,
+    x: &CpuBuffer,
+    weights: &linear::Prepared,
+    sequences: &Sequences,
+    heads: usize,
+    queries: Queries,
+) -> Result<CpuBuffer, KernelError> {
+    linear::fits(x, weights, Epilogue::None)?;
+    covers("attention", sequences, x)?;
+    let shape = Shape::new(device, weights.outputs(), heads)?;
+    let rows = sequences.ranges().map(|rows| queries.rows(rows.len())).sum();
+    let mut context = device.take(rows, shape.hidden);
+    let parts = cut(context.data_mut(), sequences, |length| queries.rows(length) * shape.hidden);
+    let ranges: Vec<_> = sequences.ranges().collect();
+    parts.into_par_iter().zip(ranges).for_each(|(out, rows)| {
+        let x = &x.data()[rows.start * x.columns()..rows.end * x.columns()];
+        shape.sequence(x, weights, queries, out);
+    });
+    Ok(context)
+}
+
+/// Cuts `data` into one part a sequence, of the size that its length asks for.
+fn cut<'a, T>(
+    mut data: &'a mut [T],
+    sequences: &Sequences,
+    size: impl Fn(usize) -> usize,
+) -> Vec<&'a mut [T]> {
+    let mut parts = Vec::with_capacity(sequences.len());
+    for rows in sequences.ranges() {
+        let (part, after) = data.split_at_mut(size(rows.len()));
+        parts.push(part);
+        data = after;
+    }
+    parts
 }
 
 /// Every sequence's keys and values in the order in which the products read them.
 fn pack(shape: &Shape, qkv: &CpuBuffer, sequences: &Sequences) -> CpuBuffer {
     let size = sequences.ranges().map(|rows| shape.packed_words(rows.len())).sum();
     let mut packed = shape.device.take(1, size);
-    let mut rest = packed.words_mut();
-    let mut parts = Vec::with_capacity(sequences.len());
-    for rows in sequences.ranges().filter(|rows| !rows.is_empty()) {
-        let (part, after) = rest.split_at_mut(shape.packed_words(rows.len()));
-        parts.push((shape.rows(qkv, rows), part));
-        rest = after;
-    }
-    parts.into_par_iter().for_each(|(qkv, part)| {
-        let size = part.len() / shape.heads;
-        part.par_chunks_exact_mut(size).enumerate().for_each(|(head, part)| {
-            shape.pack_head(qkv, head, part);
-        });
-    });
+    let parts = cut(packed.words_mut(), sequences, |length| shape.packed_words(length));
+    let ranges: Vec<_> = sequences.ranges().collect();
+    parts.into_par_iter().zip(ranges).filter(|(part, _)| !part.is_empty()).for_each(
+        |(part, rows)| {
+            let size = part.len() / shape.heads;
+            part.par_chunks_exact_mut(size).enumerate().for_each(|(head, part)| {
+                shape.pack_head(shape.rows(qkv, rows.clone()), head, part);
+            });
+        },
+    );
     packed
 }
 
-/// The tasks: each sequence's rows, at most [`BLOCK_ROWS`] at a time, and where their results go.
-fn blocks<'a>(
+fn of_each<'a>(
     shape: &Shape,
     qkv: &'a CpuBuffer,
     sequences: &Sequences,
     packed: &'a CpuBuffer,
-    context: &'a mut CpuBuffer,
-) -> Vec<(Sequence<'a>, Range<usize>, &'a mut [f32])> {
-    let (mut packed, mut context) = (packed.words(), context.data_mut());
-    let mut blocks = Vec::new();
-    for rows in sequences.ranges() {
+) -> Vec<Sequence<'a>> {
+    let mut packed = packed.words();
+    let own = |rows: Range<usize>| {
         let (own, after) = packed.split_at(shape.packed_words(rows.len()));
         packed = after;
-        let sequence = Sequence { qkv: shape.rows(qkv, rows.clone()), packed: own };
-        for first in (0..rows.len()).step_by(BLOCK_ROWS) {
-            let rows = first..rows.len().min(first + BLOCK_ROWS);
-            let (part, after) = context.split_at_mut(rows.len() * shape.hidden);
-            context = after;
-            blocks.push((sequence, rows, part));
-        }
-    }
-    blocks
+        Sequence { qkv: shape.rows(qkv, rows), packed: own }
+    };
+    sequences.ranges().map(own).collect()
 }
 
 /// One sequence.
@@ -140,11 +189,40 @@ impl Shape<'_> {
         arithmetic.pack_rows(d, length, |at| &token(at)[value..][..d], values);
     }
 
-    /// All heads of some rows of a sequence, a tile of rows at a time, to `out` `[rows, hidden]`.
-    fn attend(&self, sequence: Sequence, rows: Range<usize>, out: &mut [f32]) {
+    /// A sequence's tokens `x` `[length, k]` to its context, all by the thread that calls.
+    fn sequence(&self, x: &[f32], weights: &linear::Prepared, queries: Queries, out: &mut [f32]) {
+        let (device, hidden) = (self.device, self.hidden);
+        let length = x.len() / weights.inputs();
+        if length == 0 {
+            return out.fill(0.0);
+        }
+        let mut qkv = device.take(length, 3 * hidden);
+        let qkv = qkv.data_mut();
+        match queries {
+            Queries::All => weights.block(device, x, Epilogue::None, qkv),
+            Queries::First => {
+                let first = &x[..weights.inputs()];
+                weights.block_columns(device, first, 0..hidden, Epilogue::None, qkv);
+                weights.block_columns(device, x, hidden..3 * hidden, Epilogue::None, qkv);
+            }
+        }
+        let mut packed = device.take(1, self.packed_words(length));
+        let size = packed.words().len() / self.heads;
+        for (head, part) in packed.words_mut().chunks_exact_mut(size).enumerate() {
+            self.pack_head(qkv, head, part);
+        }
+        self.attend(Sequence { qkv, packed: packed.words() }, 0, out);
+    }
+
+    /// All heads of the rows of a sequence from `first` on, a tile of them at a time, to `out`
+    /// `[rows, hidden]`.
+    fn attend(&self, sequence: Sequence, first: usize, out: &mut [f32]) {
         let (d, arithmetic) = (self.d, self.device.arithmetic);
         let Tile { rows: most, columns } = self.tile;
         let length = sequence.qkv.len() / (3 * self.hidden);
+        if length == 0 {
+            return out.fill(0.0);
+        }
         let (keys, values) = self.panel_words(length);
         let mut scratch = Scratch {
             scores: vec![0.0; most * length.next_multiple_of(columns)],
@@ -152,8 +230,8 @@ impl Shape<'_> {
         };
         for (head, packed) in sequence.packed.chunks_exact(keys + values).enumerate() {
             let (keys, values) = packed.split_at(keys);
-            for (top, height) in tiles(rows.len(), most) {
-                let query = (rows.start + top) * 3 * self.hidden + head * d;
+            for (top, height) in tiles(out.len() / self.hidden, most) {
+                let query = (first + top) * 3 * self.hidden + head * d;
                 let query = &sequence.qkv[query..];
                 let sums = self.probabilities(height, query, keys, length, &mut scratch);
                 let out = &mut out[top * self.hidden + head * d..];

@@ -81,7 +81,10 @@ impl Arithmetic {
                         continue;
                     }
                     let (pairs, last) = row.as_chunks::<2>();
-                    words.iter_mut().zip(pairs).for_each(|(word, &[a, b])| *word = bf16::pair(a, b));
+                    words
+                        .iter_mut()
+                        .zip(pairs)
+                        .for_each(|(word, &[a, b])| *word = bf16::pair(a, b));
                     if let &[last] = last {
                         words[width - 1] = bf16::pair(last, 0.0);
                     }

@@ -211,7 +211,14 @@ mod tests {
             |Operands { rows, a, a_stride, panel, out_stride, .. }, length| {
                 let mut out = vec![-7.0; length];
                 let out_slice = &mut out[..];
-                isa.multiply_bf16(Operands { rows, a, a_stride, panel, out: out_slice, out_stride });
+                isa.multiply_bf16(Operands {
+                    rows,
+                    a,
+                    a_stride,
+                    panel,
+                    out: out_slice,
+                    out_stride,
+                });
                 out.iter().map(|&x| f64::from(x)).collect()
             },
         );
@@ -230,7 +237,14 @@ mod tests {
             |Operands { rows, a, a_stride, panel, out_stride, .. }, length| {
                 let mut out = vec![-7; length];
                 let out_slice = &mut out[..];
-                isa.multiply_int8(Operands { rows, a, a_stride, panel, out: out_slice, out_stride });
+                isa.multiply_int8(Operands {
+                    rows,
+                    a,
+                    a_stride,
+                    panel,
+                    out: out_slice,
+                    out_stride,
+                });
                 out.iter().map(|&x| f64::from(x)).collect()
             },
         );

@@ -96,6 +96,24 @@ pub(crate) fn rows<'a>(
     Rows { words: scratch, stride, scales }
 }
 
+/// A tile's whole numbers to the numbers they stand for.
+#[inline(always)]
+fn scale<const COLUMNS: usize>(
+    whole: &[i32],
+    rows: &[RowScale],
+    scales: &[f32],
+    sums: &[i32],
+    tile: &mut [f32],
+) {
+    let (whole, tile) = (whole.as_chunks::<COLUMNS>().0, tile.as_chunks_mut::<COLUMNS>().0);
+    let (scales, sums) = (&scales[..COLUMNS], &sums[..COLUMNS]);
+    for ((out, whole), row) in tile.iter_mut().zip(whole).zip(rows) {
+        for i in 0..COLUMNS {
+            out[i] = (whole[i] - row.zero * sums[i]) as f32 * (row.scale * scales[i]);
+        }
+    }
+}
+
 impl Matrix {
     /// `weight` is `[n, k]`; `k` at most [`MOST_INPUTS`].
     pub(crate) fn new(isa: Isa, weight: &[f32], n: usize, k: usize) -> Matrix {
@@ -136,20 +154,21 @@ impl Matrix {
         let whole = &mut whole[..height * columns];
         let panel_words = columns * words(self.isa, self.k);
         let from = panel * columns;
-        self.whole_numbers(a, (top, height), &self.panels[panel * panel_words..][..panel_words], whole);
+        self.whole_numbers(
+            a,
+            (top, height),
+            &self.panels[panel * panel_words..][..panel_words],
+            whole,
+        );
         let (scales, sums) = (&self.scales[from..][..columns], &self.sums[from..][..columns]);
         let rows = &a.scales[top..][..height];
         self.isa.each(
             #[inline(always)]
-            || {
-                let places = tile.chunks_exact_mut(columns).zip(whole.chunks_exact(columns));
-                for ((out, whole), row) in places.zip(rows) {
-                    for ((out, whole), (scale, sum)) in
-                        out.iter_mut().zip(whole).zip(scales.iter().zip(sums))
-                    {
-                        *out = (whole - row.zero * sum) as f32 * (row.scale * scale);
-                    }
-                }
+            || match columns {
+                // Constants, so that the compiler makes whole vectors of them.
+                32 => scale::<32>(whole, rows, scales, sums, tile),
+                16 => scale::<16>(whole, rows, scales, sums, tile),
+                _ => scale::<8>(whole, rows, scales, sums, tile),
             },
         );
     }

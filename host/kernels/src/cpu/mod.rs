@@ -3,6 +3,7 @@
 mod arithmetic;
 mod bf16;
 mod dot;
+mod fused;
 mod int8;
 mod isa;
 mod math;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::attention::Queries;
 use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWeights};
 use crate::{Epilogue, Pooling, Sequences};
 use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
@@ -165,7 +167,7 @@ impl Device for CpuDevice {
         sequences: &Self::Packing,
         heads: usize,
     ) -> Result<Self::Buffer, KernelError> {
-        self.enter(|| attention::run(self, qkv, sequences, heads))
+        self.enter(|| attention::run(self, qkv, sequences, heads, Queries::All))
     }
 
     fn layer_norm(
@@ -194,5 +196,47 @@ impl Device for CpuDevice {
         pairs: &[(u32, u32)],
     ) -> Result<Self::Buffer, KernelError> {
         self.enter(|| maxsim::run(self, x, sequences, pairs))
+    }
+
+    fn linear_norm(
+        &self,
+        x: &Self::Buffer,
+        weights: &Self::Linear,
+        residual: &Self::Buffer,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| fused::linear_norm(self, x, weights, residual, norm))
+    }
+
+    fn feed_forward(
+        &self,
+        x: &Self::Buffer,
+        up: &Self::Linear,
+        down: &Self::Linear,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| fused::feed_forward(self, x, up, down, norm))
+    }
+
+    fn self_attention(
+        &self,
+        x: &Self::Buffer,
+        query_key_value: &Self::Linear,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError> {
+        let queries = Queries::All;
+        self.enter(|| fused::self_attention(self, x, query_key_value, sequences, heads, queries))
+    }
+
+    fn first_attention(
+        &self,
+        x: &Self::Buffer,
+        query_key_value: &Self::Linear,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError> {
+        let queries = Queries::First;
+        self.enter(|| fused::self_attention(self, x, query_key_value, sequences, heads, queries))
     }
 }

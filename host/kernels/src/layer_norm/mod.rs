@@ -33,6 +33,14 @@ impl Prepared {
         self.gamma.len()
     }
 
+    /// Normalises rows in place.
+    pub(crate) fn rows(&self, device: &CpuDevice, rows: &mut [f32]) {
+        device.isa.each(
+            #[inline(always)]
+            || rows.chunks_exact_mut(self.width()).for_each(|row| self.row(row)),
+        );
+    }
+
     /// Normalises one row in place.
     #[inline(always)]
     pub(crate) fn row(&self, z: &mut [f32]) {

@@ -7,6 +7,8 @@
 
 pub mod reference;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::cpu::{
@@ -80,7 +82,7 @@ impl Prepared {
         self.k
     }
 
-    /// `y = f(x Wᵀ + b)` of `[rows, k]`, all by the thread that calls.
+    /// `y = f(x Wᵀ + b)` of some rows, all by the thread that calls.
     pub(crate) fn block(
         &self,
         device: &CpuDevice,
@@ -88,80 +90,105 @@ impl Prepared {
         epilogue: Epilogue<&[f32]>,
         y: &mut [f32],
     ) {
+        self.block_columns(device, x, 0..self.n, epilogue, y);
+    }
+
+    /// [`Prepared::block`] of the panels in which some columns of `y` lie; `y` has all columns.
+    pub(crate) fn block_columns(
+        &self,
+        device: &CpuDevice,
+        x: &[f32],
+        columns: Range<usize>,
+        epilogue: Epilogue<&[f32]>,
+        y: &mut [f32],
+    ) {
+        let rows = x.len() / self.k;
         let mut scratch = None;
         let x = self.matrix.left(device, x, &mut scratch);
-        let columns = device.isa.tile().columns;
-        for panel in 0..self.n.div_ceil(columns) {
-            let rows = y.len() / self.n;
-            let y = &mut y[panel * columns..];
-            self.panel(device, &x, rows, panel, epilogue, y, self.n);
+        let width = device.isa.tile().columns;
+        for panel in columns.start / width..columns.end.div_ceil(width) {
+            self.panel(device, &x, rows, panel, epilogue, &mut y[panel * width..], self.n);
         }
     }
 
     /// One panel times `rows` rows; `out` begins at the panel's first column and has `stride`
     /// elements a row.
     #[expect(clippy::too_many_arguments, reason = "two matrices and where they lie")]
-    fn panel(
-        &self,
+    fn panel<'a>(
+        &'a self,
         device: &CpuDevice,
         x: &Left,
         rows: usize,
         panel: usize,
-        epilogue: Epilogue<&[f32]>,
+        epilogue: Epilogue<&'a [f32]>,
         out: &mut [f32],
         stride: usize,
     ) {
         let Tile { rows: most, columns } = device.isa.tile();
         let first = panel * columns;
         let width = columns.min(self.n - first);
+        let bias = &self.bias[first..][..columns];
         let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
         for (top, height) in tiles(rows, most) {
             let tile = &mut tile[..height * columns];
             self.matrix.multiply(x, (top, height), panel, tile);
-            let epilogue = match epilogue {
-                Epilogue::Residual(residual) => {
-                    Epilogue::Residual(&residual[top * self.n + first..])
-                }
-                other => other,
-            };
-            self.finish(device, first, epilogue, tile);
-            for (row, tile) in tile.chunks_exact(columns).enumerate() {
-                out[(top + row) * stride..][..width].copy_from_slice(&tile[..width]);
-            }
+            let residual = |residual: &'a [f32]| &residual[top * self.n + first..];
+            let last = Last { bias, epilogue: epilogue.map(residual), n: self.n, width, stride };
+            let out = &mut out[top * stride..];
+            device.isa.each(
+                #[inline(always)]
+                || match columns {
+                    // Constants, so that the compiler makes whole vectors of them.
+                    32 => last.finish::<32>(tile, out),
+                    16 => last.finish::<16>(tile, out),
+                    _ => last.finish::<8>(tile, out),
+                },
+            );
         }
     }
+}
 
-    /// Bias and epilogue of a tile whose columns begin at `first`; a residual begins where the
-    /// tile does and has `n` elements a row.
-    #[inline]
-    fn finish(
-        &self,
-        device: &CpuDevice,
-        first: usize,
-        epilogue: Epilogue<&[f32]>,
-        tile: &mut [f32],
-    ) {
-        let columns = device.isa.tile().columns;
-        let bias = &self.bias[first..][..columns];
-        device.isa.each(
-            #[inline(always)]
-            || {
-                for values in tile.chunks_exact_mut(columns) {
-                    values.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
-                match epilogue {
-                    Epilogue::None => {}
-                    Epilogue::Gelu => tile.iter_mut().for_each(|y| *y = cpu::gelu(*y)),
-                    Epilogue::Tanh => tile.iter_mut().for_each(|y| *y = y.tanh()),
-                    Epilogue::Residual(residual) => {
-                        let rows = residual.chunks(self.n);
-                        for (values, residual) in tile.chunks_exact_mut(columns).zip(rows) {
-                            values.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
-                        }
+/// What is left to do with a tile.
+struct Last<'a> {
+    bias: &'a [f32],
+    /// A residual begins where the tile does and has `n` elements a row.
+    epilogue: Epilogue<&'a [f32]>,
+    n: usize,
+    /// Columns of the tile that the result has.
+    width: usize,
+    /// Elements of the result's rows.
+    stride: usize,
+}
+
+impl Last<'_> {
+    /// Adds the bias to a tile whose rows are of `COLUMNS`, applies the epilogue, writes to `out`.
+    #[inline(always)]
+    fn finish<const COLUMNS: usize>(&self, tile: &[f32], out: &mut [f32]) {
+        let (rows, _) = tile.as_chunks::<COLUMNS>();
+        let mut bias = [0.0; COLUMNS];
+        bias.copy_from_slice(self.bias);
+        for (row, values) in rows.iter().enumerate() {
+            let mut y = *values;
+            y.iter_mut().zip(&bias).for_each(|(y, b)| *y += b);
+            match self.epilogue {
+                Epilogue::None => {}
+                Epilogue::Gelu => y.iter_mut().for_each(|y| *y = cpu::gelu(*y)),
+                Epilogue::Tanh => y.iter_mut().for_each(|y| *y = y.tanh()),
+                Epilogue::Residual(residual) => {
+                    let residual = &residual[row * self.n..];
+                    match residual.first_chunk::<COLUMNS>() {
+                        Some(r) => y.iter_mut().zip(r).for_each(|(y, r)| *y += r),
+                        None => y.iter_mut().zip(residual).for_each(|(y, r)| *y += r),
                     }
                 }
-            },
-        );
+            }
+            let out = &mut out[row * self.stride..];
+            if self.width == COLUMNS {
+                out[..COLUMNS].copy_from_slice(&y);
+            } else {
+                out[..self.width].copy_from_slice(&y[..self.width]);
+            }
+        }
     }
 }
 
@@ -174,12 +201,12 @@ pub(crate) fn by_rows(device: &CpuDevice, rows: usize) -> bool {
     rows.div_ceil(BLOCK_ROWS) >= 2 * device.threads()
 }
 
-pub(crate) fn run(
-    device: &CpuDevice,
+/// Refuses operands that do not fit together.
+pub(crate) fn fits(
     x: &CpuBuffer,
     weights: &Prepared,
     epilogue: Epilogue<&CpuBuffer>,
-) -> Result<CpuBuffer, KernelError> {
+) -> Result<(), KernelError> {
     let (m, n) = (x.rows(), weights.n);
     if x.columns() != weights.k {
         let reason = format!("[{m}, {}] times a matrix of {} inputs", x.columns(), weights.k);
@@ -191,6 +218,17 @@ pub(crate) fn run(
         let found = (residual.rows(), residual.columns());
         return Err(KernelError::shape("linear", format!("residual {found:?}, result [{m}, {n}]")));
     }
+    Ok(())
+}
+
+pub(crate) fn run(
+    device: &CpuDevice,
+    x: &CpuBuffer,
+    weights: &Prepared,
+    epilogue: Epilogue<&CpuBuffer>,
+) -> Result<CpuBuffer, KernelError> {
+    fits(x, weights, epilogue)?;
+    let (m, n) = (x.rows(), weights.n);
     let mut y = device.take(m, n);
     if m == 0 {
         return Ok(y);
