@@ -7,6 +7,7 @@
 
 pub mod reference;
 
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -264,7 +265,12 @@ impl Shape<'_> {
                 for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums).take(height) {
                     let row = &mut row[..length];
                     let most = cpu::max(row);
-                    row.iter_mut().for_each(|x| *x = cpu::exp((*x - most) * scale));
+                    if arithmetic.is_f32() {
+                        row.iter_mut().for_each(|x| *x = cpu::exp((*x - most) * scale));
+                    } else {
+                        let scale = scale * LOG2_E;
+                        row.iter_mut().for_each(|x| *x = cpu::exp2_rough((*x - most) * scale));
+                    }
                     *sum = cpu::sum(row);
                 }
             },

@@ -76,18 +76,7 @@ impl Arithmetic {
             #[inline(always)]
             || {
                 for (row, words) in rows.zip(places) {
-                    if self.numbers == Numbers::Widened {
-                        words.iter_mut().zip(row).for_each(|(word, &x)| *word = bf16::round(x));
-                        continue;
-                    }
-                    let (pairs, last) = row.as_chunks::<2>();
-                    words
-                        .iter_mut()
-                        .zip(pairs)
-                        .for_each(|(word, &[a, b])| *word = bf16::pair(a, b));
-                    if let &[last] = last {
-                        words[width - 1] = bf16::pair(last, 0.0);
-                    }
+                    self.convert(row, words);
                 }
             },
         );
@@ -106,25 +95,41 @@ impl Arithmetic {
         if k == 0 {
             return;
         }
-        let columns = self.tile().columns;
-        for (index, panel) in panels.chunks_exact_mut(self.words(k) * columns).enumerate() {
+        let (columns, width) = (self.tile().columns, self.words(k));
+        // Rounded along k, where numbers that share a word are neighbours, then turned.
+        let mut words = vec![0; columns * width];
+        for (index, panel) in panels.chunks_exact_mut(width * columns).enumerate() {
             let first = index * columns;
             let filled = columns.min(n.saturating_sub(first));
-            for lane in 0..filled {
-                let values = &column(first + lane)[..k];
-                let places = panel.chunks_exact_mut(columns).map(|row| &mut row[lane]);
-                match self.numbers {
-                    Numbers::F32 => places.zip(values).for_each(|(word, x)| *word = x.to_bits()),
-                    Numbers::Widened => {
-                        places.zip(values).for_each(|(word, &x)| *word = bf16::round(x))
+            self.isa.each(
+                #[inline(always)]
+                || {
+                    for (lane, words) in words.chunks_exact_mut(width).take(filled).enumerate() {
+                        self.convert(&column(first + lane)[..k], words);
                     }
-                    Numbers::Pairs => places.zip(values.chunks(2)).for_each(|(word, pair)| {
-                        *word = bf16::pair(pair[0], pair.get(1).copied().unwrap_or(0.0));
-                    }),
+                    for (at, row) in panel.chunks_exact_mut(columns).enumerate() {
+                        let lanes = words[at..].iter().step_by(width);
+                        let (row, rest) = row.split_at_mut(filled);
+                        row.iter_mut().zip(lanes).for_each(|(place, word)| *place = *word);
+                        rest.fill(0);
+                    }
+                },
+            );
+        }
+    }
+
+    /// Consecutive numbers of k to words, of which the last is filled up with a zero.
+    #[inline(always)]
+    fn convert(self, x: &[f32], words: &mut [u32]) {
+        match self.numbers {
+            Numbers::F32 => words.copy_from_slice(bytemuck::cast_slice(x)),
+            Numbers::Widened => words.iter_mut().zip(x).for_each(|(w, &x)| *w = bf16::round(x)),
+            Numbers::Pairs => {
+                let (pairs, last) = x.as_chunks::<2>();
+                words.iter_mut().zip(pairs).for_each(|(w, &[a, b])| *w = bf16::pair(a, b));
+                if let (&[last], Some(word)) = (last, words.last_mut()) {
+                    *word = bf16::pair(last, 0.0);
                 }
-            }
-            for row in panel.chunks_exact_mut(columns) {
-                row[filled..].fill(0);
             }
         }
     }

@@ -43,23 +43,26 @@ pub(crate) fn words(isa: Isa, k: usize) -> usize {
     if isa.has_int8() { k.div_ceil(4) } else { k }
 }
 
-/// The scale and zero point with which `x` and 0 fit 0..=255, and the whole numbers. A row that
-/// has an infinity or NaN gets the scale NaN.
+/// The scale and zero point with which `x` and 0 fit 0..=255, and what to divide by. A row that has an
+/// infinity or NaN gets a scale that is one too.
 #[inline(always)]
-fn quantize(x: &[f32], mut put: impl FnMut(usize, u32)) -> RowScale {
-    // 1.5 * 2^23: adding it leaves the nearest whole number in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
+fn range(x: &[f32]) -> (RowScale, f32) {
     let (most, least) = (math::max(x).max(0.0), math::min(x).min(0.0));
     let range = most - least;
     let (scale, inverse) = if range > 0.0 { (range / 255.0, 255.0 / range) } else { (1.0, 0.0) };
-    let zero = (-least * inverse).round_ties_even();
-    for (at, &x) in x.iter().enumerate() {
-        let q = x * inverse + zero;
-        let q = if q > 255.0 { 255.0 } else { q };
-        let q = if q > 0.0 { q } else { 0.0 };
-        put(at, (q + ROUND).to_bits() & 0xff);
-    }
-    RowScale { scale: scale + not_a_number(x), zero: zero as i32 }
+    let zero = (-least * inverse + 0.5) as i32;
+    (RowScale { scale: scale + not_a_number(x), zero }, inverse)
+}
+
+/// The nearest whole number of 0..=255 to `x / scale + zero`.
+#[inline(always)]
+fn quantize(x: f32, inverse: f32, zero: f32) -> u32 {
+    // 1.5 * 2^23: adding it leaves the nearest whole number in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let q = x * inverse + zero;
+    let q = if q < 255.0 { q } else { 255.0 };
+    let q = if q > 0.0 { q } else { 0.0 };
+    (q + ROUND).to_bits() & 0xff
 }
 
 /// 0, or NaN where an element is infinite or NaN: 0 times those is NaN.
@@ -81,35 +84,34 @@ pub(crate) fn rows<'a>(
         #[inline(always)]
         || {
             for (x, words) in x.chunks_exact(k).zip(scratch.chunks_exact_mut(stride)).take(count) {
-                scales.push(if isa.has_int8() {
-                    let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
-                    bytes[k..].fill(0);
-                    let bytes = &mut bytes[..k];
-                    quantize(x, |at, q| bytes[at] = q as u8)
+                let (row, inverse) = range(x);
+                let zero = row.zero as f32;
+                if isa.has_int8() {
+                    let (bytes, rest) = bytemuck::cast_slice_mut::<u32, u8>(words).split_at_mut(k);
+                    for (byte, &x) in bytes.iter_mut().zip(x) {
+                        *byte = quantize(x, inverse, zero) as u8;
+                    }
+                    rest.fill(0);
                 } else {
-                    let words = &mut words[..k];
-                    quantize(x, |at, q| words[at] = (q as f32).to_bits())
-                });
+                    for (word, &x) in words.iter_mut().zip(x) {
+                        *word = (quantize(x, inverse, zero) as f32).to_bits();
+                    }
+                }
+                scales.push(row);
             }
         },
     );
     Rows { words: scratch, stride, scales }
 }
 
-/// A tile's whole numbers to the numbers they stand for.
+/// A tile's whole numbers to the numbers they stand for, in their place.
 #[inline(always)]
-fn scale<const COLUMNS: usize>(
-    whole: &[i32],
-    rows: &[RowScale],
-    scales: &[f32],
-    sums: &[i32],
-    tile: &mut [f32],
-) {
-    let (whole, tile) = (whole.as_chunks::<COLUMNS>().0, tile.as_chunks_mut::<COLUMNS>().0);
+fn scale<const COLUMNS: usize>(tile: &mut [f32], rows: &[RowScale], scales: &[f32], sums: &[i32]) {
     let (scales, sums) = (&scales[..COLUMNS], &sums[..COLUMNS]);
-    for ((out, whole), row) in tile.iter_mut().zip(whole).zip(rows) {
+    for (tile, row) in tile.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(rows) {
         for i in 0..COLUMNS {
-            out[i] = (whole[i] - row.zero * sums[i]) as f32 * (row.scale * scales[i]);
+            let whole = tile[i].to_bits().cast_signed();
+            tile[i] = (whole - row.zero * sums[i]) as f32 * (row.scale * scales[i]);
         }
     }
 }
@@ -150,15 +152,13 @@ impl Matrix {
         tile: &mut [f32],
     ) {
         let columns = self.isa.tile().columns;
-        let mut whole = [0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
-        let whole = &mut whole[..height * columns];
         let panel_words = columns * words(self.isa, self.k);
         let from = panel * columns;
         self.whole_numbers(
             a,
             (top, height),
             &self.panels[panel * panel_words..][..panel_words],
-            whole,
+            bytemuck::cast_slice_mut(tile),
         );
         let (scales, sums) = (&self.scales[from..][..columns], &self.sums[from..][..columns]);
         let rows = &a.scales[top..][..height];
@@ -166,9 +166,9 @@ impl Matrix {
             #[inline(always)]
             || match columns {
                 // Constants, so that the compiler makes whole vectors of them.
-                32 => scale::<32>(whole, rows, scales, sums, tile),
-                16 => scale::<16>(whole, rows, scales, sums, tile),
-                _ => scale::<8>(whole, rows, scales, sums, tile),
+                32 => scale::<32>(tile, rows, scales, sums),
+                16 => scale::<16>(tile, rows, scales, sums),
+                _ => scale::<8>(tile, rows, scales, sums),
             },
         );
     }
@@ -187,6 +187,7 @@ impl Matrix {
                 Operands { rows: height, a: words, a_stride, panel, out, out_stride: columns };
             return self.isa.multiply_int8(operands);
         }
+        out.fill(0);
         let mut part = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
         for (run, panel) in panel.chunks(EXACT_IN_F32 * columns).enumerate() {
             let a = bytemuck::cast_slice(&words[run * EXACT_IN_F32..]);

@@ -24,7 +24,7 @@ use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 pub(crate) use arithmetic::{Arithmetic, Rows};
 pub(crate) use int8::MOST_INPUTS;
 pub use isa::Isa;
-pub(crate) use math::{dot, exp, gelu, max, sum};
+pub(crate) use math::{dot, exp, exp2_rough, gelu, gelu_rough, max, sum};
 pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
 pub use precision::Precision;
