@@ -19,20 +19,14 @@ fn reduce<const N: usize>(
     let length = rows[0].len();
     let whole = length / LANES * LANES;
     let mut lanes = [start; LANES];
-    for at in (0..whole).step_by(LANES) {
-        let blocks = rows.map(|row| &row[at..at + LANES]);
-        for (lane, value) in lanes.iter_mut().enumerate() {
-            *value = fold(*value, blocks.map(|block| block[lane]));
+    for at in 0..length / LANES {
+        let blocks = rows.map(|row| &row.as_chunks::<LANES>().0[at]);
+        for lane in 0..LANES {
+            lanes[lane] = fold(lanes[lane], blocks.map(|block| block[lane]));
         }
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = join(lanes[lane], lanes[lane + width]);
-        }
-        width /= 2;
-    }
-    (whole..length).fold(lanes[0], |value, at| fold(value, rows.map(|row| row[at])))
+    let joined = lanes.into_iter().reduce(join).unwrap_or(start);
+    (whole..length).fold(joined, |value, at| fold(value, rows.map(|row| row[at])))
 }
 
 #[inline(always)]

@@ -37,7 +37,12 @@ impl Prepared {
     pub(crate) fn rows(&self, device: &CpuDevice, rows: &mut [f32]) {
         device.isa.each(
             #[inline(always)]
-            || rows.chunks_exact_mut(self.width()).for_each(|row| self.row(row)),
+            || {
+                // A loop, not `for_each`, whose closure would not be compiled for these instructions.
+                for row in rows.chunks_exact_mut(self.width()) {
+                    self.row(row);
+                }
+            },
         );
     }
 
@@ -86,7 +91,9 @@ pub(crate) fn run(
                     let residual = residual.data()[block * BLOCK_ROWS * width..].iter();
                     y.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
                 }
-                y.chunks_exact_mut(width).for_each(|row| norm.row(row));
+                for row in y.chunks_exact_mut(width) {
+                    norm.row(row);
+                }
             },
         );
     });

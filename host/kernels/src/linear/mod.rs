@@ -169,35 +169,51 @@ impl Last<'_> {
     /// Adds the bias to a tile whose rows are of `COLUMNS`, applies the epilogue, writes to `out`.
     #[inline(always)]
     fn finish<const COLUMNS: usize>(&self, tile: &[f32], out: &mut [f32]) {
-        let (rows, _) = tile.as_chunks::<COLUMNS>();
-        let mut bias = [0.0; COLUMNS];
-        bias.copy_from_slice(self.bias);
-        for (row, values) in rows.iter().enumerate() {
-            let mut y = *values;
-            y.iter_mut().zip(&bias).for_each(|(y, b)| *y += b);
-            match self.epilogue {
-                Epilogue::None => {}
-                Epilogue::Gelu if self.rough => {
-                    y.iter_mut().for_each(|y| *y = cpu::gelu_rough(*y));
+        match self.epilogue {
+            Epilogue::None => self.each_row::<COLUMNS>(tile, out, |y| y),
+            Epilogue::Gelu if self.rough => self.each_row::<COLUMNS>(tile, out, cpu::gelu_rough),
+            Epilogue::Gelu => self.each_row::<COLUMNS>(tile, out, cpu::gelu),
+            Epilogue::Tanh => self.each_row::<COLUMNS>(tile, out, f32::tanh),
+            Epilogue::Residual(residual) => {
+                self.each_row::<COLUMNS>(tile, out, |y| y);
+                let rows = out.chunks_mut(self.stride).zip(residual.chunks(self.n));
+                for (out, residual) in rows.take(tile.len() / COLUMNS) {
+                    add(&mut out[..self.width], &residual[..self.width]);
                 }
-                Epilogue::Gelu => y.iter_mut().for_each(|y| *y = cpu::gelu(*y)),
-                Epilogue::Tanh => y.iter_mut().for_each(|y| *y = y.tanh()),
-                Epilogue::Residual(residual) => {
-                    let residual = &residual[row * self.n..];
-                    match residual.first_chunk::<COLUMNS>() {
-                        Some(r) => y.iter_mut().zip(r).for_each(|(y, r)| *y += r),
-                        None => y.iter_mut().zip(residual).for_each(|(y, r)| *y += r),
-                    }
-                }
-            }
-            let out = &mut out[row * self.stride..];
-            if self.width == COLUMNS {
-                out[..COLUMNS].copy_from_slice(&y);
-            } else {
-                out[..self.width].copy_from_slice(&y[..self.width]);
             }
         }
     }
+
+    #[inline(always)]
+    fn each_row<const COLUMNS: usize>(
+        &self,
+        tile: &[f32],
+        out: &mut [f32],
+        function: impl Fn(f32) -> f32,
+    ) {
+        let Some(bias) = self.bias.first_chunk::<COLUMNS>() else { return };
+        let rows = tile.as_chunks::<COLUMNS>().0;
+        for (values, out) in rows.iter().zip(out.chunks_mut(self.stride)) {
+            if let (true, Some(out)) = (self.width == COLUMNS, out.first_chunk_mut::<COLUMNS>()) {
+                for i in 0..COLUMNS {
+                    out[i] = function(values[i] + bias[i]);
+                }
+            } else {
+                for i in 0..self.width {
+                    out[i] = function(values[i] + bias[i]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add(y: &mut [f32], x: &[f32]) {
+    let ((y, y_rest), (x, x_rest)) = (y.as_chunks_mut::<8>(), x.as_chunks::<8>());
+    for (y, x) in y.iter_mut().zip(x) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+    }
+    y_rest.iter_mut().zip(x_rest).for_each(|(y, x)| *y += x);
 }
 
 /// Rows of `x` that one task works through. They stay in the second-level cache while the
