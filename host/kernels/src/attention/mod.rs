@@ -12,7 +12,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, tiles};
+use crate::cpu::{
+    self, CpuBuffer, CpuDevice, Number, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, tiles,
+};
 use crate::pool::covers;
 use crate::{Epilogue, KernelError, Sequences, linear};
 
@@ -47,7 +49,7 @@ pub(crate) fn run(
     let rows = sequences.ranges().map(|rows| queries.rows(rows.len())).sum();
     let mut context = device.take(rows, shape.hidden);
     let packed = pack(&shape, qkv, sequences);
-    let own: Vec<Sequence> = of_each(&shape, qkv, sequences, &packed);
+    let own = of_each(&shape, qkv, sequences, &packed);
     let parts = cut(context.data_mut(), sequences, |length| queries.rows(length) * shape.hidden);
     let blocks = own.into_par_iter().zip(parts).flat_map(|(sequence, out)| {
         let blocks = out.par_chunks_mut(BLOCK_ROWS * shape.hidden).enumerate();
@@ -58,8 +60,8 @@ pub(crate) fn run(
 }
 
 /// [`run`] of `linear(x)`, a task taking whole sequences, whose queries, keys and values then stay
-/// in its cache.
-pub(crate) fn run_projected(
+/// in its cache, as numbers of type `T`.
+pub(crate) fn run_projected<T: Number>(
     device: &CpuDevice,
     x: &CpuBuffer,
     weights: &linear::Prepared,
@@ -76,7 +78,7 @@ pub(crate) fn run_projected(
     let ranges: Vec<_> = sequences.ranges().collect();
     parts.into_par_iter().zip(ranges).for_each(|(out, rows)| {
         let x = &x.data()[rows.start * x.columns()..rows.end * x.columns()];
-        shape.sequence(x, weights, queries, out);
+        shape.sequence::<T>(x, weights, queries, out);
     });
     Ok(context)
 }
@@ -118,7 +120,7 @@ fn of_each<'a>(
     qkv: &'a CpuBuffer,
     sequences: &Sequences,
     packed: &'a CpuBuffer,
-) -> Vec<Sequence<'a>> {
+) -> Vec<Sequence<'a, f32>> {
     let mut packed = packed.words();
     let own = |rows: Range<usize>| {
         let (own, after) = packed.split_at(shape.packed_words(rows.len()));
@@ -130,9 +132,9 @@ fn of_each<'a>(
 
 /// One sequence.
 #[derive(Clone, Copy)]
-struct Sequence<'a> {
+struct Sequence<'a, T> {
     /// `[length, 3 hidden]`.
-    qkv: &'a [f32],
+    qkv: &'a [T],
     /// Its keys and values, head by head, in panels.
     packed: &'a [u32],
 }
@@ -180,7 +182,7 @@ impl Shape<'_> {
         (keys + values) * self.heads
     }
 
-    fn pack_head(&self, qkv: &[f32], head: usize, part: &mut [u32]) {
+    fn pack_head<T: Number>(&self, qkv: &[T], head: usize, part: &mut [u32]) {
         let (d, arithmetic) = (self.d, self.device.arithmetic);
         let (key, value) = (self.hidden + head * d, 2 * self.hidden + head * d);
         let length = qkv.len() / (3 * self.hidden);
@@ -191,14 +193,20 @@ impl Shape<'_> {
     }
 
     /// A sequence's tokens `x` `[length, k]` to its context, all by the thread that calls.
-    fn sequence(&self, x: &[f32], weights: &linear::Prepared, queries: Queries, out: &mut [f32]) {
+    fn sequence<T: Number>(
+        &self,
+        x: &[f32],
+        weights: &linear::Prepared,
+        queries: Queries,
+        out: &mut [f32],
+    ) {
         let (device, hidden) = (self.device, self.hidden);
         let length = x.len() / weights.inputs();
         if length == 0 {
             return out.fill(0.0);
         }
-        let mut qkv = device.take(length, 3 * hidden);
-        let qkv = qkv.data_mut();
+        let mut qkv = device.take_numbers::<T>(length * 3 * hidden);
+        let qkv = &mut qkv.numbers_mut::<T>()[..length * 3 * hidden];
         match queries {
             Queries::All => weights.block(device, x, Epilogue::None, qkv),
             Queries::First => {
@@ -217,7 +225,7 @@ impl Shape<'_> {
 
     /// All heads of the rows of a sequence from `first` on, a tile of them at a time, to `out`
     /// `[rows, hidden]`.
-    fn attend(&self, sequence: Sequence, first: usize, out: &mut [f32]) {
+    fn attend<T: Number>(&self, sequence: Sequence<T>, first: usize, out: &mut [f32]) {
         let (d, arithmetic) = (self.d, self.device.arithmetic);
         let Tile { rows: most, columns } = self.tile;
         let length = sequence.qkv.len() / (3 * self.hidden);
@@ -242,10 +250,10 @@ impl Shape<'_> {
     }
 
     /// `exp(Q Kᵀ / sqrt(d) - max)` of some rows into the scores, and each row's sum.
-    fn probabilities(
+    fn probabilities<T: Number>(
         &self,
         height: usize,
-        query: &[f32],
+        query: &[T],
         keys: &[u32],
         length: usize,
         scratch: &mut Scratch,
@@ -291,7 +299,7 @@ impl Shape<'_> {
         let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
         let Scratch { scores, words } = scratch;
-        let weights = arithmetic.rows(scores, stride, (height, length), words);
+        let weights = arithmetic.rows(&scores[..], stride, (height, length), words);
         let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
         for (index, panel) in values.chunks_exact(arithmetic.words(length) * columns).enumerate() {
             arithmetic.multiply(weights, (0, height), panel, &mut tile, columns);

@@ -3,8 +3,9 @@
 //! Both are words of 32 bits, of which a word holds one or two numbers that follow each other in
 //! k. The left operand is rows of words; the right one panels `[words, Tile::columns]`.
 
+use super::bf16::{self, Number};
 use super::dot::Operands;
-use super::{Isa, Precision, Tile, bf16};
+use super::{Isa, Precision, Tile};
 
 /// f32 or bf16 products by the instructions there are.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +60,19 @@ impl Arithmetic {
 
     /// `count` rows of `k` numbers, `stride` apart, as a left operand. What is not already one is
     /// written to `scratch`, which must hold `count * words(k)` words.
-    pub(crate) fn rows<'a>(
+    pub(crate) fn rows<'a, T: Number>(
         self,
-        x: &'a [f32],
+        x: &'a [T],
         stride: usize,
         (count, k): (usize, usize),
         scratch: &'a mut [u32],
     ) -> Rows<'a> {
         let width = self.words(k);
-        if self.is_f32() || count == 0 || k == 0 {
-            return Rows { words: bytemuck::cast_slice(x), stride };
+        if count == 0 || k == 0 {
+            return Rows { words: &[], stride: 0 };
+        }
+        if let Some((words, stride)) = self.as_words(x, stride, k) {
+            return Rows { words, stride };
         }
         let rows = x.chunks(stride).map(|row| &row[..k]);
         let places = scratch[..count * width].chunks_exact_mut(width);
@@ -83,13 +87,30 @@ impl Arithmetic {
         Rows { words: &scratch[..count * width], stride: width }
     }
 
+    /// Rows that hold the same bits as their words: of f32 for products of f32, of an even number
+    /// of bf16 for those of pairs.
+    fn as_words<T: Number>(self, x: &[T], stride: usize, k: usize) -> Option<(&[u32], usize)> {
+        let per_word = size_of::<u32>() / size_of::<T>();
+        let same = match self.numbers {
+            Numbers::F32 => per_word == 1,
+            Numbers::Widened => false,
+            Numbers::Pairs => per_word == 2,
+        };
+        if !same || !k.is_multiple_of(per_word) || !stride.is_multiple_of(per_word) {
+            return None;
+        }
+        // The last row may end in the middle of a word after its k numbers.
+        let whole = &x[..x.len() / per_word * per_word];
+        Some((bytemuck::try_cast_slice(whole).ok()?, stride / per_word))
+    }
+
     /// A matrix `[k, n]`, given as columns of length `k`, as panels; the last one is filled up with
     /// zeros.
-    pub(crate) fn pack_columns<'a>(
+    pub(crate) fn pack_columns<'a, T: Number>(
         self,
         n: usize,
         k: usize,
-        column: impl Fn(usize) -> &'a [f32],
+        column: impl Fn(usize) -> &'a [T],
         panels: &mut [u32],
     ) {
         if k == 0 {
@@ -120,27 +141,37 @@ impl Arithmetic {
 
     /// Consecutive numbers of k to words, of which the last is filled up with a zero.
     #[inline(always)]
-    fn convert(self, x: &[f32], words: &mut [u32]) {
-        match self.numbers {
-            Numbers::F32 => words.copy_from_slice(bytemuck::cast_slice(x)),
-            Numbers::Widened => words.iter_mut().zip(x).for_each(|(w, &x)| *w = bf16::round(x)),
-            Numbers::Pairs => {
-                let (pairs, last) = x.as_chunks::<2>();
-                words.iter_mut().zip(pairs).for_each(|(w, &[a, b])| *w = bf16::pair(a, b));
-                if let (&[last], Some(word)) = (last, words.last_mut()) {
-                    *word = bf16::pair(last, 0.0);
-                }
+    fn convert<T: Number>(self, x: &[T], words: &mut [u32]) {
+        if self.numbers == Numbers::Pairs {
+            let (pairs, last) = x.as_chunks::<2>();
+            words.iter_mut().zip(pairs).for_each(|(w, &[a, b])| *w = bf16::pair(a, b));
+            if let (&[last], Some(word)) = (last, words.last_mut()) {
+                *word = bf16::pair(last, T::zeroed());
             }
+        } else {
+            self.convert_singly(x, words);
+        }
+    }
+
+    /// Numbers to a word each.
+    #[inline(always)]
+    fn convert_singly<T: Number>(self, x: &[T], words: &mut [u32]) {
+        if self.is_f32()
+            && let Ok(x) = bytemuck::try_cast_slice(x)
+        {
+            words.copy_from_slice(x);
+        } else {
+            words.iter_mut().zip(x).for_each(|(w, &x)| *w = x.rounded());
         }
     }
 
     /// A matrix `[k, n]`, given as rows of length `n`, as panels; the last one is filled up with
     /// zeros.
-    pub(crate) fn pack_rows<'a>(
+    pub(crate) fn pack_rows<'a, T: Number>(
         self,
         n: usize,
         k: usize,
-        row: impl Fn(usize) -> &'a [f32],
+        row: impl Fn(usize) -> &'a [T],
         panels: &mut [u32],
     ) {
         if k == 0 {
@@ -157,22 +188,15 @@ impl Arithmetic {
                     for (at, words) in panel.chunks_exact_mut(columns).enumerate() {
                         let (words, rest) = words.split_at_mut(filled);
                         rest.fill(0);
-                        match self.numbers {
-                            Numbers::F32 => words.copy_from_slice(bytemuck::cast_slice(part(at))),
-                            Numbers::Widened => {
-                                let row = part(at).iter();
-                                words.iter_mut().zip(row).for_each(|(w, &x)| *w = bf16::round(x));
-                            }
-                            Numbers::Pairs if 2 * at + 1 < k => {
-                                let pairs = part(2 * at).iter().zip(part(2 * at + 1));
-                                let places = words.iter_mut().zip(pairs);
-                                places.for_each(|(w, (&a, &b))| *w = bf16::pair(a, b));
-                            }
-                            Numbers::Pairs => {
-                                let row = part(2 * at).iter();
-                                let places = words.iter_mut().zip(row);
-                                places.for_each(|(w, &x)| *w = bf16::pair(x, 0.0));
-                            }
+                        if self.numbers != Numbers::Pairs {
+                            self.convert_singly(part(at), words);
+                        } else if 2 * at + 1 < k {
+                            let pairs = part(2 * at).iter().zip(part(2 * at + 1));
+                            let places = words.iter_mut().zip(pairs);
+                            places.for_each(|(w, (&a, &b))| *w = bf16::pair(a, b));
+                        } else {
+                            let places = words.iter_mut().zip(part(2 * at));
+                            places.for_each(|(w, &x)| *w = bf16::pair(x, T::zeroed()));
                         }
                     }
                 }

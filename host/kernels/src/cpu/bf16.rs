@@ -1,5 +1,57 @@
 //! Numbers of 8 significant bits in f32's range: the upper half of an f32.
 
+use std::borrow::Cow;
+
+use bytemuck::{Pod, Zeroable};
+
+/// A bf16 in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub(crate) struct Bf16(u16);
+
+/// What a kernel may keep between its steps: f32, or bf16 where nothing but products of bf16
+/// follows, which rounds the same numbers earlier and moves half the bytes.
+pub(crate) trait Number: Pod + Sync + Send {
+    /// The bits of the nearest bf16 as an f32.
+    fn rounded(self) -> u32;
+    /// The nearest number.
+    fn nearest(x: f32) -> Self;
+    /// As f32, which is exact.
+    fn widen(x: &[Self]) -> Cow<'_, [f32]>;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn rounded(self) -> u32 {
+        round(self)
+    }
+
+    #[inline(always)]
+    fn nearest(x: f32) -> f32 {
+        x
+    }
+
+    fn widen(x: &[f32]) -> Cow<'_, [f32]> {
+        Cow::Borrowed(x)
+    }
+}
+
+impl Number for Bf16 {
+    #[inline(always)]
+    fn rounded(self) -> u32 {
+        u32::from(self.0) << 16
+    }
+
+    #[inline(always)]
+    fn nearest(x: f32) -> Bf16 {
+        Bf16((round(x) >> 16) as u16)
+    }
+
+    fn widen(x: &[Bf16]) -> Cow<'_, [f32]> {
+        Cow::Owned(x.iter().map(|x| f32::from_bits(x.rounded())).collect())
+    }
+}
+
 /// The bits of the nearest bf16 as an f32, ties to even; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn round(x: f32) -> u32 {
@@ -12,8 +64,8 @@ pub(crate) fn round(x: f32) -> u32 {
 
 /// Two numbers in a word, the first in its lower half.
 #[inline(always)]
-pub(crate) fn pair(first: f32, second: f32) -> u32 {
-    round(first) >> 16 | round(second)
+pub(crate) fn pair<T: Number>(first: T, second: T) -> u32 {
+    first.rounded() >> 16 | second.rounded()
 }
 
 #[cfg(test)]
@@ -58,5 +110,7 @@ mod tests {
     #[test]
     fn a_pair_has_the_first_number_below() {
         assert_eq!(pair(1.0, -2.0), 0xc000_3f80);
+        assert_eq!(pair(Bf16::nearest(1.001), Bf16::nearest(-2.0)), 0xc000_3f80);
+        assert_eq!(Bf16::widen(&[Bf16::nearest(1.001), Bf16(0xc000)])[..], [1.0, -2.0]);
     }
 }

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{CpuBuffer, CpuDevice};
+use super::{Bf16, CpuBuffer, CpuDevice, Number, Precision};
 use crate::attention::{self, Queries};
 use crate::device::{Device, KernelError};
 use crate::linear::{self, BLOCK_ROWS};
@@ -51,12 +51,29 @@ pub(super) fn feed_forward(
     let mut y = device.take(m, h);
     let blocks = y.data_mut().par_chunks_mut(BLOCK_ROWS * h);
     blocks.zip(x.data().par_chunks(BLOCK_ROWS * h)).for_each(|(y, x)| {
-        let mut between = device.take(y.len() / h, wide);
-        up.block(device, x, Epilogue::Gelu, between.data_mut());
-        down.block(device, between.data(), Epilogue::Residual(x), y);
+        // Whole numbers are found from f32, those of the other precisions are what they are.
+        match device.precision() {
+            Precision::Bf16 => widen_and_narrow::<Bf16>(device, x, up, down, y),
+            Precision::F32 | Precision::Int8 => widen_and_narrow::<f32>(device, x, up, down, y),
+        }
         norm.rows(device, y);
     });
     Ok(y)
+}
+
+/// `y = x + down(gelu(up(x)))`, what is between in numbers of type `T`.
+fn widen_and_narrow<T: Number>(
+    device: &CpuDevice,
+    x: &[f32],
+    up: &linear::Prepared,
+    down: &linear::Prepared,
+    y: &mut [f32],
+) {
+    let count = x.len() / up.inputs() * up.outputs();
+    let mut between = device.take_numbers::<T>(count);
+    let between = &mut between.numbers_mut::<T>()[..count];
+    up.block(device, x, Epilogue::Gelu, between);
+    down.block(device, between, Epilogue::Residual(x), y);
 }
 
 pub(super) fn self_attention(
@@ -68,7 +85,11 @@ pub(super) fn self_attention(
     queries: Queries,
 ) -> Result<CpuBuffer, KernelError> {
     if sequences.len() >= 4 * device.threads() {
-        return attention::run_projected(device, x, query_key_value, sequences, heads, queries);
+        let run = match device.precision() {
+            Precision::F32 => attention::run_projected::<f32>,
+            Precision::Bf16 | Precision::Int8 => attention::run_projected::<Bf16>,
+        };
+        return run(device, x, query_key_value, sequences, heads, queries);
     }
     let qkv = device.linear(x, query_key_value, Epilogue::None)?;
     attention::run(device, &qkv, sequences, heads, queries)

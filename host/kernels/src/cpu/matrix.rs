@@ -1,5 +1,6 @@
 //! A matrix packed once, to be multiplied by many rows.
 
+use super::bf16::Number;
 use super::{Arithmetic, CpuBuffer, CpuDevice, Precision, Rows, int8};
 
 /// A right operand `[k, n]` in the numbers of its device's precision.
@@ -36,10 +37,10 @@ impl Matrix {
     }
 
     /// Rows `[count, k]` in this matrix's numbers, held by `scratch` if they are not `x` itself.
-    pub(crate) fn left<'a>(
+    pub(crate) fn left<'a, T: Number>(
         &self,
         device: &CpuDevice,
-        x: &'a [f32],
+        x: &'a [T],
         scratch: &'a mut Option<CpuBuffer>,
     ) -> Left<'a> {
         let count = x.len() / self.k;
@@ -53,7 +54,9 @@ impl Matrix {
             Numbers::Float { arithmetic, .. } => {
                 Left::Float(arithmetic.rows(x, self.k, (count, self.k), place))
             }
-            Numbers::Int8(_) => Left::Int8(int8::rows(device.isa, x, (count, self.k), place)),
+            Numbers::Int8(_) => {
+                Left::Int8(int8::rows(device.isa, &T::widen(x), (count, self.k), place))
+            }
         }
     }
 

@@ -70,6 +70,11 @@ impl CpuBuffer {
         &mut self.data
     }
 
+    /// The same memory for numbers of another type.
+    pub(crate) fn numbers_mut<T: bytemuck::Pod>(&mut self) -> &mut [T] {
+        bytemuck::cast_slice_mut(&mut self.data)
+    }
+
     /// The same memory for words of another meaning.
     pub(crate) fn words(&self) -> &[u32] {
         bytemuck::cast_slice(&self.data)

@@ -22,6 +22,7 @@ use crate::{Epilogue, Pooling, Sequences};
 use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
 pub(crate) use arithmetic::{Arithmetic, Rows};
+pub(crate) use bf16::{Bf16, Number};
 pub(crate) use int8::MOST_INPUTS;
 pub use isa::Isa;
 pub(crate) use math::{dot, exp, exp2_rough, gelu, gelu_rough, max, sum};
@@ -83,6 +84,11 @@ impl CpuDevice {
     /// A matrix to be overwritten whole: what it holds is unspecified.
     pub(crate) fn take(&self, rows: usize, columns: usize) -> CpuBuffer {
         CpuBuffer::take(&self.memory, rows, columns)
+    }
+
+    /// Memory for `count` numbers, to be overwritten whole.
+    pub(crate) fn take_numbers<T: Number>(&self, count: usize) -> CpuBuffer {
+        self.take(1, (count * size_of::<T>()).div_ceil(size_of::<f32>()))
     }
 }
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::cpu::{
-    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Precision, TILE_COLUMNS_MAX,
+    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, TILE_COLUMNS_MAX,
     TILE_ROWS_MAX, Tile, tiles,
 };
 use crate::device::{KernelError, LinearWeights};
@@ -84,24 +84,24 @@ impl Prepared {
     }
 
     /// `y = f(x Wᵀ + b)` of some rows, all by the thread that calls.
-    pub(crate) fn block(
+    pub(crate) fn block<T: Number, U: Number>(
         &self,
         device: &CpuDevice,
-        x: &[f32],
+        x: &[T],
         epilogue: Epilogue<&[f32]>,
-        y: &mut [f32],
+        y: &mut [U],
     ) {
         self.block_columns(device, x, 0..self.n, epilogue, y);
     }
 
     /// [`Prepared::block`] of the panels in which some columns of `y` lie; `y` has all columns.
-    pub(crate) fn block_columns(
+    pub(crate) fn block_columns<T: Number, U: Number>(
         &self,
         device: &CpuDevice,
-        x: &[f32],
+        x: &[T],
         columns: Range<usize>,
         epilogue: Epilogue<&[f32]>,
-        y: &mut [f32],
+        y: &mut [U],
     ) {
         let rows = x.len() / self.k;
         let mut scratch = None;
@@ -115,14 +115,14 @@ impl Prepared {
     /// One panel times `rows` rows; `out` begins at the panel's first column and has `stride`
     /// elements a row.
     #[expect(clippy::too_many_arguments, reason = "two matrices and where they lie")]
-    fn panel<'a>(
+    fn panel<'a, U: Number>(
         &'a self,
         device: &CpuDevice,
         x: &Left,
         rows: usize,
         panel: usize,
         epilogue: Epilogue<&'a [f32]>,
-        out: &mut [f32],
+        out: &mut [U],
         stride: usize,
     ) {
         let Tile { rows: most, columns } = device.isa.tile();
@@ -137,16 +137,7 @@ impl Prepared {
             let residual = |residual: &'a [f32]| &residual[top * self.n + first..];
             let epilogue = epilogue.map(residual);
             let last = Last { bias, epilogue, rough, n: self.n, width, stride };
-            let out = &mut out[top * stride..];
-            device.isa.each(
-                #[inline(always)]
-                || match columns {
-                    // Constants, so that the compiler makes whole vectors of them.
-                    32 => last.finish::<32>(tile, out),
-                    16 => last.finish::<16>(tile, out),
-                    _ => last.finish::<8>(tile, out),
-                },
-            );
+            last.finish(device, tile, &mut out[top * stride..]);
         }
     }
 }
@@ -166,54 +157,59 @@ struct Last<'a> {
 }
 
 impl Last<'_> {
-    /// Adds the bias to a tile whose rows are of `COLUMNS`, applies the epilogue, writes to `out`.
+    /// Adds the bias to a tile, applies the epilogue, writes to `out`.
+    #[inline]
+    fn finish<U: Number>(&self, device: &CpuDevice, tile: &mut [f32], out: &mut [U]) {
+        let columns = device.isa.tile().columns;
+        let residual = match self.epilogue {
+            Epilogue::Residual(residual) => Some((residual, self.n)),
+            _ => None,
+        };
+        device.isa.add_rows(tile, columns, self.bias, residual);
+        device.isa.each(
+            #[inline(always)]
+            || match columns {
+                // Constants, so that the compiler makes whole vectors of them.
+                32 => self.apply::<32, U>(tile, out),
+                16 => self.apply::<16, U>(tile, out),
+                _ => self.apply::<8, U>(tile, out),
+            },
+        );
+    }
+
     #[inline(always)]
-    fn finish<const COLUMNS: usize>(&self, tile: &[f32], out: &mut [f32]) {
+    fn apply<const COLUMNS: usize, U: Number>(&self, tile: &[f32], out: &mut [U]) {
         match self.epilogue {
-            Epilogue::None => self.each_row::<COLUMNS>(tile, out, |y| y),
-            Epilogue::Gelu if self.rough => self.each_row::<COLUMNS>(tile, out, cpu::gelu_rough),
-            Epilogue::Gelu => self.each_row::<COLUMNS>(tile, out, cpu::gelu),
-            Epilogue::Tanh => self.each_row::<COLUMNS>(tile, out, f32::tanh),
-            Epilogue::Residual(residual) => {
-                self.each_row::<COLUMNS>(tile, out, |y| y);
-                let rows = out.chunks_mut(self.stride).zip(residual.chunks(self.n));
-                for (out, residual) in rows.take(tile.len() / COLUMNS) {
-                    add(&mut out[..self.width], &residual[..self.width]);
-                }
-            }
+            Epilogue::None | Epilogue::Residual(_) => self.each::<COLUMNS, U>(tile, out, |y| y),
+            Epilogue::Gelu if self.rough => self.each::<COLUMNS, U>(tile, out, cpu::gelu_rough),
+            Epilogue::Gelu => self.each::<COLUMNS, U>(tile, out, cpu::gelu),
+            Epilogue::Tanh => self.each::<COLUMNS, U>(tile, out, f32::tanh),
         }
     }
 
     #[inline(always)]
-    fn each_row<const COLUMNS: usize>(
+    fn each<const COLUMNS: usize, U: Number>(
         &self,
         tile: &[f32],
-        out: &mut [f32],
+        out: &mut [U],
         function: impl Fn(f32) -> f32,
     ) {
-        let Some(bias) = self.bias.first_chunk::<COLUMNS>() else { return };
-        let rows = tile.as_chunks::<COLUMNS>().0;
-        for (values, out) in rows.iter().zip(out.chunks_mut(self.stride)) {
-            if let (true, Some(out)) = (self.width == COLUMNS, out.first_chunk_mut::<COLUMNS>()) {
-                for i in 0..COLUMNS {
-                    out[i] = function(values[i] + bias[i]);
+        let rows = tile.as_chunks::<COLUMNS>().0.iter();
+        for (y, out) in rows.zip(out.chunks_mut(self.stride)) {
+            match out.first_chunk_mut::<COLUMNS>() {
+                Some(out) if self.width == COLUMNS => {
+                    for i in 0..COLUMNS {
+                        out[i] = U::nearest(function(y[i]));
+                    }
                 }
-            } else {
-                for i in 0..self.width {
-                    out[i] = function(values[i] + bias[i]);
+                _ => {
+                    for i in 0..self.width {
+                        out[i] = U::nearest(function(y[i]));
+                    }
                 }
             }
         }
     }
-}
-
-#[inline(always)]
-fn add(y: &mut [f32], x: &[f32]) {
-    let ((y, y_rest), (x, x_rest)) = (y.as_chunks_mut::<8>(), x.as_chunks::<8>());
-    for (y, x) in y.iter_mut().zip(x) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
-    }
-    y_rest.iter_mut().zip(x_rest).for_each(|(y, x)| *y += x);
 }
 
 /// Rows of `x` that one task works through. They stay in the second-level cache while the
