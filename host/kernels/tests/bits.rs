@@ -5,7 +5,7 @@ mod common;
 use common::{devices, numbers};
 use trine_kernels::cpu::CpuBuffer;
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
-use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Sequences};
+use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences};
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
@@ -48,7 +48,8 @@ fn a_sequence_alone_gives_the_same_bits_as_among_others() {
     let sequences = Sequences::from_lengths(&lengths).unwrap();
     let words: Vec<u32> = (0..sequences.tokens() as u32).map(|i| i * 37 % 300).collect();
     assert!(sequences.tokens() > 4 * 48 + 1);
-    for device in devices() {
+    let at = |precision| devices().into_iter().map(move |device| device.at(precision));
+    for device in Precision::ALL.into_iter().flat_map(at) {
         let (all, pooled, scores) = chain(&device, &lengths, &words);
         for (i, rows) in sequences.ranges().enumerate() {
             let (one, one_pooled, one_score) =
@@ -66,7 +67,12 @@ fn a_sequence_alone_gives_the_same_bits_as_among_others() {
 fn the_number_of_threads_does_not_change_a_bit() {
     let lengths = [60, 1, 130];
     let words: Vec<u32> = (0..191).map(|i| i * 37 % 300).collect();
-    let run = |threads| bits(chain(&CpuDevice::new(threads).unwrap(), &lengths, &words).0.data());
-    assert_eq!(run(1), run(2));
-    assert_eq!(run(1), run(5));
+    for precision in Precision::ALL {
+        let run = |threads| {
+            let device = CpuDevice::with_precision(threads, precision).unwrap();
+            bits(chain(&device, &lengths, &words).0.data())
+        };
+        assert_eq!(run(1), run(2));
+        assert_eq!(run(1), run(5));
+    }
 }

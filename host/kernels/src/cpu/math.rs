@@ -116,7 +116,7 @@ pub(crate) fn exp2_rough(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { result }
 }
 
-/// [`gelu`] within 8e-5, for results that are rounded to 8 bits: `x (1/2 + x P(x^2))`, where the
+/// [`gelu`] within 1e-4, for results that are rounded to 8 bits: `x (1/2 + x P(x^2))`, where the
 /// polynomial is that of least largest error up to 4.2, beyond which Phi is taken as 0 or 1.
 #[inline(always)]
 pub(crate) fn gelu_rough(x: f32) -> f32 {
@@ -179,7 +179,7 @@ mod tests {
             phi = phi.max(f64::from((gelu_rough(x) - gelu(x)).abs()));
         }
         assert!(exp2 < 1.1e-4, "{exp2:e}");
-        assert!(phi < 8e-5, "{phi:e}");
+        assert!(phi < 1e-4, "{phi:e}");
         assert_eq!((exp2_rough(0.0), exp2_rough(-200.0)), (1.0, 0.0));
         assert_eq!((exp2_rough(f32::NEG_INFINITY), exp2_rough(-1.0)), (0.0, 0.5));
         assert!((gelu_rough(1e4) / 1e4 - 1.0).abs() < 1e-6);

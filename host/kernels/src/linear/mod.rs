@@ -23,7 +23,7 @@ pub enum Epilogue<B> {
     /// Nothing.
     None,
     /// `x Phi(x)` by the exact error function, not its tanh approximation; within 1e-6, or
-    /// within 8e-5 where inputs are rounded to 8 bits.
+    /// within 1e-4 where inputs are rounded to 8 bits.
     Gelu,
     /// The hyperbolic tangent.
     Tanh,
