@@ -85,8 +85,8 @@ mod tests {
             (0x1_8000, 0x2_0000),
         ] {
             assert_eq!(round(f32::from_bits(one + above)), one + rounded, "{above:x}");
-            let negative = f32::from_bits(one + above | 1 << 31);
-            assert_eq!(round(negative), one + rounded | 1 << 31, "-{above:x}");
+            let negative = f32::from_bits((one + above) | (1 << 31));
+            assert_eq!(round(negative), (one + rounded) | (1 << 31), "-{above:x}");
         }
         for same in [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, -1.5, 3.0e38_f32.next_bf16()] {
             assert_eq!(round(same), same.to_bits(), "{same}");

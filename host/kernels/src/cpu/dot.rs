@@ -94,10 +94,6 @@ mod avx512 {
             }
 
             #[target_feature(enable = $features)]
-            #[expect(
-                clippy::needless_range_loop,
-                reason = "counted loops unroll; iterators spill the sums"
-            )]
             fn $tile<const ROWS: usize>(operands: Operands<$element>) {
                 let Operands { a, a_stride, panel, out, out_stride, .. } = operands;
                 let (panel, _) = panel.as_chunks::<COLUMNS>();
@@ -134,7 +130,7 @@ mod avx512 {
 
     tile!(bf16, bf16_tile, "avx512f,avx512bf16", f32, |sums, a, b| {
         // SAFETY: vectors of the same size, of which every bit pattern is a value.
-        let (a, b) = unsafe { (std::mem::transmute(a), std::mem::transmute(b)) };
+        let [a, b] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([a, b]) };
         _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sums), a, b))
     });
     tile!(int8, int8_tile, "avx512f,avx512vnni", i32, |sums, a, b| {

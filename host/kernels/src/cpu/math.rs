@@ -110,7 +110,7 @@ pub(crate) fn exp2_rough(x: f32) -> f32 {
     // Least largest relative error on [-1/2, 1/2] of those that are 1 at 0.
     let mut p = 5.500_893e-2;
     p = p * r + 2.422_109_8e-1;
-    p = p * r + 6.932_829_3e-1;
+    p = p * r + 6.932_829e-1;
     p = p * r + 1.0;
     let result = f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23));
     if x < LEAST { 0.0 } else { result }
