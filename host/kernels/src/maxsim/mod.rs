@@ -36,11 +36,11 @@ pub(crate) fn run(
     Ok(scores)
 }
 
+/// Rows of a query and of a passage.
+type Pair = (Range<usize>, Range<usize>);
+
 /// The rows of each pair's query and passage. Refuses a pair that names no sequence.
-fn find(
-    sequences: &Sequences,
-    pairs: &[(u32, u32)],
-) -> Result<Vec<(Range<usize>, Range<usize>)>, KernelError> {
+fn find(sequences: &Sequences, pairs: &[(u32, u32)]) -> Result<Vec<Pair>, KernelError> {
     let find = |index: u32| {
         sequences.range(index as usize).ok_or_else(|| {
             let reason = format!("sequence {index} of {}", sequences.len());
