@@ -1,6 +1,7 @@
 //! Texts or pairs a second, and the latency of one short text:
 //! `cargo run --release -p trine-inference --example throughput -- FOLDER [THREADS]
-//! [--precision auto|f32|bf16|int8]`. A cross-encoder's folder is asked for logits, any other for embeddings.
+//! [--precision auto|f32|bf16|int8]`. A cross-encoder's folder is asked for logits, any other for
+//! embeddings.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -26,8 +26,8 @@ fn all_bf16(x: &[f32]) -> Vec<f32> {
     x.iter().copied().map(bf16).collect()
 }
 
-/// What int8 makes of rows of `k` numbers: whole numbers in `0..=255` with a scale and zero point a row,
-/// or, of weights, in `-127..=127` with a scale a row.
+/// What int8 makes of rows of `k` numbers: whole numbers in `0..=255` with a scale and zero point
+/// a row or, of weights, in `-127..=127` with a scale a row.
 fn int8(x: &[f32], k: usize, weights: bool) -> Vec<f32> {
     let row = |row: &[f32]| {
         let most = row.iter().copied().fold(0.0, f32::max);
@@ -113,8 +113,8 @@ fn linear_is_near_the_product_of_the_numbers_themselves() {
     let expected = linear::reference::linear(&x, weights, Epilogue::None);
     // Errors of rounding are uniform in a step, whose mean square is step^2 / 12; each is multiplied
     // by a number in [-1, 1), of mean square 1/3, and k of them add up at random, of either factor.
-    // A step of bf16 is 2^-8 in [1/2, 1), half of it in the next octave down, and so on: its mean square
-    // is 2^-16 (1/2 + 1/16 + 1/128 ...) = 2^-16 * 4/7. Int8's are 1/127 and 2/255.
+    // A step of bf16 is 2^-8 in [1/2, 1), half of it in the next octave down, and so on: its mean
+    // square is 2^-16 (1/2 + 1/16 + 1/128 ...) = 2^-16 * 4/7. Int8's are 1/127 and 2/255.
     let deviation = |steps: f64| (k as f64 / 3.0 * steps / 12.0).sqrt();
     for (precision, deviation) in [
         (Precision::Bf16, deviation(2.0 * 2f64.powi(-16) * 4.0 / 7.0)),

@@ -147,7 +147,7 @@ mod tests {
         (0..length).map(|i| ((i * 31 + seed) * 17 % 13) as i32 - 6).collect()
     }
 
-    /// `per` numbers of k to a word, each `8 * 4 / per` bits wide.
+    /// `per` numbers of k to a word, each `32 / per` bits wide.
     fn words(numbers: &[i32], per: usize, bits: impl Fn(i32) -> u32) -> Vec<u32> {
         let width = 32 / per;
         let word = |part: &[i32]| {

@@ -1,7 +1,8 @@
 //! Kernels run one after another on rows that stay in a core's cache.
 //!
 //! The results are the same bits as those of the kernels one by one: a row's result depends on
-//! nothing but the row and its sequence. With few rows the kernels one by one spread better over the threads.
+//! nothing but the row and its sequence. With few rows the kernels one by one spread better over
+//! the threads.
 
 use rayon::prelude::*;
 

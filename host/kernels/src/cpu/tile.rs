@@ -62,8 +62,8 @@ impl Isa {
 }
 
 impl Isa {
-    /// Adds a row to each row of a tile, whose rows are of `columns` elements, and, if given, the rows of another matrix and the
-    /// distance between them, of which the last columns may be missing.
+    /// Adds `bias` to each row of a tile, whose rows are of `columns` elements, and, if given, the
+    /// rows of another matrix, that many elements apart, whose last columns may be missing.
     #[inline]
     pub(crate) fn add_rows(
         self,

@@ -1,9 +1,10 @@
 //! Matrix product with a fused last step: `y = f(x Wᵀ + b)`.
 //!
 //! `x` `[m, k]`, `W` `[n, k]` (as PyTorch's `nn.Linear` stores it), `b` `[n]` -> `y` `[m, n]`.
-//! Products are summed over k from 0 upwards, in f32 or, of whole numbers, exactly; then the bias is
-//! added, then the [`Epilogue`] applied. What is rounded before is a matter of the device, on the
-//! CPU of its [`crate::Precision`]. Refused: `x` whose columns are not `k`, a residual that is not `[m, n]`.
+//! Products are summed over k from 0 upwards, in f32 or, of whole numbers, exactly; then the bias
+//! is added, then the [`Epilogue`] applied. What is rounded before is a matter of the device, on
+//! the CPU of its [`crate::Precision`]. Refused: `x` whose columns are not `k`, a residual that is
+//! not `[m, n]`, and at int8 more than 66,311 inputs.
 
 mod gpu;
 pub mod reference;
