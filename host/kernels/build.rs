@@ -1,6 +1,7 @@
 //! Puts each kernel's WGSL together with its prelude, has naga validate it for every type that
-//! matrices are stored in, and writes down what the source says of itself: its bindings in order
-//! and the bytes of its parameters. A shader that does not hold breaks the build, with naga's words.
+//! matrices are stored in, and writes down what the source says of itself: its bindings in order,
+//! the bytes of its parameters, and its constants, which the Rust halves use by name. A shader that
+//! does not hold breaks the build, with naga's words.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,13 @@ fn main() {
             "/// `{file}.wgsl`.\npub(crate) const {name}: Shader = Shader {{ name: {file:?}, \
              sources: &{sources:?}, bindings: &{bindings:?}, immediates: {immediates} }};\n"
         );
+        for (constant, value) in constants(&modules) {
+            let _ = writeln!(
+                out,
+                "/// `{constant}` of `{file}.wgsl`.\n#[allow(dead_code)]\n\
+                 pub(crate) const {name}_{constant}: u32 = {value};"
+            );
+        }
     }
     let to = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("shaders.rs");
     fs::write(&to, out).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
@@ -89,6 +97,24 @@ fn bindings(module: &naga::Module) -> Vec<String> {
     found.sort();
     assert!(found.iter().enumerate().all(|(at, (binding, _))| at as u32 == *binding), "{found:?}");
     found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The whole numbers that the source names, where they are the same with every prelude.
+fn constants(modules: &[naga::Module]) -> Vec<(String, u32)> {
+    let of = |module: &naga::Module| -> Vec<(String, u32)> {
+        let value = |(_, constant): (_, &naga::Constant)| {
+            let naga::Expression::Literal(naga::Literal::U32(value)) =
+                module.global_expressions[constant.init]
+            else {
+                return None;
+            };
+            Some((constant.name.clone()?, value))
+        };
+        module.constants.iter().filter_map(value).collect()
+    };
+    let mut first = of(&modules[0]);
+    first.retain(|constant| modules.iter().all(|module| of(module).contains(constant)));
+    first
 }
 
 /// Bytes of the variable in the `immediate` space.

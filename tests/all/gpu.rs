@@ -17,7 +17,7 @@ use crate::tensors::{ids, servers};
 
 const TEXTS: usize = 500;
 
-/// The first texts of real documents that are 12 to 39 tokens long.
+/// The first texts of real documents that are 12 to 59 tokens long.
 fn texts(encoder: &Encoder) -> Option<Vec<Encoded>> {
     let path = shared()?.join("data/docs/tldr_pages.jsonl.gz");
     let Ok(file) = File::open(&path) else {
@@ -27,10 +27,10 @@ fn texts(encoder: &Encoder) -> Option<Vec<Encoded>> {
     let lines = BufReader::new(GzDecoder::new(file)).lines();
     let page = |line: std::io::Result<String>| -> String {
         let page: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        page["text"].as_str().unwrap().split("\n\n").take(4).collect::<Vec<_>>().join(" ")
+        page["text"].as_str().unwrap().split("\n\n").take(3).collect::<Vec<_>>().join(" ")
     };
     let texts = lines.map(|line| encoder.encode(&page(line)).unwrap());
-    let found: Vec<_> = texts.filter(|t| (12..40).contains(&t.ids.len())).take(TEXTS).collect();
+    let found: Vec<_> = texts.filter(|t| (12..60).contains(&t.ids.len())).take(TEXTS).collect();
     assert_eq!(found.len(), TEXTS);
     Some(found)
 }

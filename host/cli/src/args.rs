@@ -136,6 +136,7 @@ impl Common {
                 GpuProducts::Cooperative => Products::Cooperative,
             }),
             memory: self.gpu.gpu_memory.map(|mib| mib << 20),
+            binding_limit: None,
             pipeline_cache: cache.map(|cache| cache.join("shaders")),
         })
     }

@@ -1,8 +1,13 @@
 //! Tensor kernels and the devices that run them. Knows no model.
 //!
 //! One folder is one kernel: `mod.rs` holds its contract (shapes, numbers, what is refused) and
-//! its CPU implementation, `reference.rs` the naive loop that every implementation is held to.
+//! its CPU half, `*.wgsl` and `gpu.rs` the GPU's, `reference.rs` the naive loop that both are held
+//! to by [`parity`].
 //! [`Device`] gathers the kernels; a model written against it runs on any device.
+//!
+//! What a decoder will need has its places: RMS normalisation, rotary embedding and causal
+//! grouped-query attention over a KV cache are folders to come, a gated SiLU is an [`Epilogue`], and
+//! prepared weights are opaque, so that a quantised matrix is only another way to prepare one.
 //!
 //! Sequences are packed: the tokens of several texts lie one text after another in one matrix,
 //! and [`Sequences`] says where each begins. No kernel computes on padding, and a row's result

@@ -2,12 +2,13 @@
 
 use crate::gpu::{GpuBuffer, GpuDevice, GpuPacking, Kernel, shaders};
 use crate::pool::covers;
-use crate::{KernelError, Sequences};
+use crate::{Device, KernelError, Sequences};
 
-/// Queries of a block, which workgroups share, as the shaders have it.
-const BLOCK: usize = 64;
+/// Queries of a block, which workgroups share. Both shaders count in the same.
+const BLOCK: usize = shaders::ATTENTION_BLOCK as usize;
+const _: () = assert!(shaders::ATTENTION_COOPERATIVE_BLOCK == shaders::ATTENTION_BLOCK);
 /// Queries that a workgroup of the tiled shader takes.
-const QUERIES: usize = 16;
+const QUERIES: usize = shaders::ATTENTION_QUERIES as usize;
 /// Columns of a head for which the shader has room.
 const HEAD_MOST: usize = 256;
 
@@ -37,7 +38,7 @@ pub(crate) fn run_on_gpu(
     let keys = keys_a_tile(device, head);
     let (shader, source, last, queries) = match (units, keys) {
         (Some(units), _) => {
-            let queries = 4 * units.edge as usize;
+            let queries = (shaders::ATTENTION_COOPERATIVE_SUBGROUPS * units.edge) as usize;
             let last = ("SUBGROUP", units.subgroup);
             (&shaders::ATTENTION_COOPERATIVE, units.source, last, queries)
         }
@@ -73,4 +74,20 @@ fn keys_a_tile(device: &GpuDevice, head: usize) -> Option<u32> {
     };
     let memory = device.limits.max_compute_workgroup_storage_size as usize;
     [32, 16, 8].into_iter().find(|&keys| head <= HEAD_MOST && bytes(keys) <= memory)
+}
+
+/// Whether the units' attention is right through this driver, for heads of two matrix tiles: within
+/// what f16 weights and values up to 3 allow.
+pub(crate) fn units_attend(device: &GpuDevice) -> Result<bool, KernelError> {
+    let Some(units) = device.units else { return Ok(true) };
+    let (heads, hidden) = (2, 4 * units.edge as usize);
+    let sequences = Sequences::from_lengths(&[BLOCK as u32 + 6, 5])?;
+    let tokens = sequences.tokens();
+    let qkv: Vec<f32> =
+        (0..tokens * 3 * hidden).map(|i| (i * 37 % 25) as f32 / 4.0 - 3.0).collect();
+    let x = device.upload(tokens, 3 * hidden, &qkv)?;
+    let y = run_on_gpu(device, &x, &device.upload_sequences(&sequences)?, heads)?;
+    let found = device.download(&y)?;
+    let expected = super::reference::attention(&qkv, &sequences, heads, hidden);
+    Ok(found.iter().zip(&expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-2))
 }

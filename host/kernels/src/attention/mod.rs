@@ -19,7 +19,7 @@ use crate::cpu::{
 use crate::pool::covers;
 use crate::{Epilogue, KernelError, Sequences, linear};
 
-pub(crate) use gpu::{query_blocks, run_on_gpu};
+pub(crate) use gpu::{query_blocks, run_on_gpu, units_attend};
 
 /// Query rows that one task takes, all heads of them; a multiple of every tile's height.
 const BLOCK_ROWS: usize = 48;

@@ -60,6 +60,9 @@ pub struct GpuOptions {
     pub products: Option<Products>,
     /// Bytes that weights and buffers may take together; by default what the driver gives.
     pub memory: Option<u64>,
+    /// Bytes that a kernel may see of one buffer; by default, and at most, what the adapter
+    /// allows. Larger tables and weights are split.
+    pub binding_limit: Option<u64>,
     /// Folder where compiled shaders are kept for the next start; by default they are not.
     pub pipeline_cache: Option<PathBuf>,
 }

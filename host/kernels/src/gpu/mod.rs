@@ -6,7 +6,9 @@
 //! one command buffer and one submission.
 
 mod adapter;
+mod device;
 mod memory;
+mod open;
 mod recorder;
 pub(crate) mod shaders;
 
@@ -16,9 +18,8 @@ use std::sync::Arc;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWeights};
-use crate::{Epilogue, Pooling, Sequences};
-use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
+use crate::device::KernelError;
+use crate::{Sequences, linear};
 
 pub use adapter::{Adapter, GpuKind, GpuOptions};
 pub use memory::GpuBuffer;
@@ -92,41 +93,6 @@ pub struct GpuPacking {
 }
 
 impl GpuDevice {
-    fn open(adapter: &Adapter, options: GpuOptions) -> Result<GpuDevice, KernelError> {
-        let (storage, products) = choose(adapter, &options)?;
-        let (device, queue) = request(adapter, storage, products)?;
-        let info = adapter.raw.get_info();
-        let folder = options.pipeline_cache.as_deref();
-        let pipelines = shaders::Pipelines::new(device.clone(), &info, folder);
-        let memory = Memory::new(device.clone(), options.memory);
-        let limits = device.limits();
-        let units =
-            (products == Products::Cooperative).then(|| linear::Units::of(adapter)).flatten();
-        let mut opened = GpuDevice {
-            name: String::new(),
-            storage,
-            units,
-            limits,
-            memory,
-            recorder: Recorder::new(device, queue, pipelines),
-        };
-        if opened.units.is_some() && !linear::units_hold(&opened)? {
-            if options.products.is_some() {
-                let reason = "its matrix units give wrong products through this driver";
-                return Err(KernelError::Device(format!("{}: {reason}", adapter.name())));
-            }
-            tracing::warn!(adapter = adapter.name(), "matrix units fail their check; not used");
-            opened.units = None;
-        }
-        opened.name = format!(
-            "GPU, {} ({}), {storage}, {}",
-            adapter.name(),
-            adapter.backend(),
-            opened.products()
-        );
-        Ok(opened)
-    }
-
     /// What matrices are stored in.
     pub fn storage(&self) -> Storage {
         self.storage
@@ -233,7 +199,8 @@ impl GpuDevice {
         }
         let largest = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         if largest > f16::MAX.to_f32() && largest.is_finite() {
-            let reason = format!("{what} of {largest} does not fit f16; store f32 (--gpu-storage f32)");
+            let reason =
+                format!("{what} of {largest} does not fit f16; store f32 (--gpu-storage f32)");
             return Err(KernelError::Device(reason));
         }
         let halves = to_f16(values);
@@ -284,189 +251,4 @@ fn to_f16(values: &[f32]) -> Vec<f16> {
     let mut halves = vec![f16::ZERO; values.len()];
     halves.convert_from_f32_slice(values);
     halves
-}
-
-/// What `options` and the adapter make of each other.
-fn choose(adapter: &Adapter, options: &GpuOptions) -> Result<(Storage, Products), KernelError> {
-    let refuse = |what: &str| Err(KernelError::Device(format!("{} {what}", adapter.name())));
-    let best = if adapter.has_f16() { Storage::F16 } else { Storage::F32 };
-    let storage = options.storage.unwrap_or(best);
-    if storage == Storage::F16 && best == Storage::F32 {
-        return refuse("cannot store f16; store f32 (--gpu-storage f32)");
-    }
-    let units = storage == Storage::F16 && adapter.matrix_units().is_some();
-    let best = if units { Products::Cooperative } else { Products::Tiled };
-    let products = options.products.unwrap_or(best);
-    if products == Products::Cooperative && !units {
-        return refuse("lists no matrix units of f16 with f32 sums (8x8 or 16x16)");
-    }
-    Ok((storage, products))
-}
-
-fn request(
-    adapter: &Adapter,
-    storage: Storage,
-    products: Products,
-) -> Result<(wgpu::Device, wgpu::Queue), KernelError> {
-    use wgpu::Features as F;
-    let mut features = F::IMMEDIATES;
-    features.set(F::SHADER_F16, storage == Storage::F16);
-    features |= adapter.raw.features() & F::PIPELINE_CACHE;
-    let mut experimental = wgpu::ExperimentalFeatures::disabled();
-    if products == Products::Cooperative {
-        features |= F::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        // SAFETY: what is experimental is the checking of cooperative-matrix operations. They
-        // stand in one shader of ours, in uniform control flow, on memory that its own indices
-        // keep to; `linear::units_hold` compares a product before any is used.
-        experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
-    }
-    let missing = features - adapter.raw.features();
-    if !missing.is_empty() {
-        return Err(KernelError::Device(format!("{} lacks {missing:?}", adapter.name())));
-    }
-    let descriptor = wgpu::DeviceDescriptor {
-        label: Some("trine"),
-        required_features: features,
-        required_limits: adapter.raw.limits(),
-        experimental_features: experimental,
-        memory_hints: wgpu::MemoryHints::Performance,
-        trace: wgpu::Trace::Off,
-    };
-    pollster::block_on(adapter.raw.request_device(&descriptor))
-        .map_err(|e| KernelError::Device(format!("{}: {e}", adapter.name())))
-}
-
-impl Device for GpuDevice {
-    type Buffer = GpuBuffer;
-    type Ids = Vec<u32>;
-    type Packing = GpuPacking;
-    type Embedding = embedding::GpuTables;
-    type Linear = linear::GpuWeights;
-    type Norm = layer_norm::GpuNorm;
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn prepare_embedding(&self, tables: EmbeddingTables) -> Result<Self::Embedding, KernelError> {
-        embedding::GpuTables::new(self, tables)
-    }
-
-    fn prepare_linear(&self, weights: LinearWeights) -> Result<Self::Linear, KernelError> {
-        linear::GpuWeights::new(self, weights)
-    }
-
-    fn prepare_norm(&self, weights: NormWeights) -> Result<Self::Norm, KernelError> {
-        layer_norm::GpuNorm::new(self, weights)
-    }
-
-    fn upload(&self, rows: usize, columns: usize, data: &[f32]) -> Result<GpuBuffer, KernelError> {
-        if rows.checked_mul(columns) != Some(data.len()) {
-            let reason = format!("{} values cannot be [{rows}, {columns}]", data.len());
-            return Err(KernelError::shape("upload", reason));
-        }
-        let block = match self.storage {
-            Storage::F32 => self.send(bytemuck::cast_slice(data))?,
-            Storage::F16 => self.send(bytemuck::cast_slice(&to_f16(data)))?,
-        };
-        Ok(GpuBuffer { block, rows, columns, storage: self.storage })
-    }
-
-    fn upload_ids(&self, ids: &[u32]) -> Result<Self::Ids, KernelError> {
-        // They are checked against their tables, and sent, when they are used.
-        Ok(ids.to_vec())
-    }
-
-    fn upload_sequences(&self, sequences: &Sequences) -> Result<GpuPacking, KernelError> {
-        let blocks = attention::query_blocks(sequences);
-        Ok(GpuPacking {
-            sequences: sequences.clone(),
-            starts: self.send(bytemuck::cast_slice(sequences.starts()))?,
-            blocks: self.send(bytemuck::cast_slice(&blocks))?,
-            block_count: blocks.len(),
-        })
-    }
-
-    fn download(&self, buffer: &GpuBuffer) -> Result<Vec<f32>, KernelError> {
-        Ok(self.download_all(&[buffer])?.pop().unwrap_or_default())
-    }
-
-    fn download_all(&self, buffers: &[&GpuBuffer]) -> Result<Vec<Vec<f32>>, KernelError> {
-        let readback = |buffer: &&GpuBuffer| self.take(Use::Readback, buffer.bytes());
-        let blocks = buffers.iter().map(readback).collect::<Result<Vec<_>, _>>()?;
-        let copies: Vec<_> = buffers
-            .iter()
-            .zip(blocks)
-            .map(|(&buffer, block)| (buffer.buffer(), block, buffer.bytes().max(4)))
-            .collect();
-        let views = self.recorder.finish(&self.memory, &copies)?;
-        let read = views.iter().zip(buffers).map(|(bytes, buffer)| buffer.values(bytes)).collect();
-        drop(views);
-        copies.iter().for_each(|(_, block, _)| block.buffer().unmap());
-        Ok(read)
-    }
-
-    fn rows_at_most(&self, columns: usize) -> usize {
-        (self.binding_limit() / self.storage.size()) as usize / columns.max(1)
-    }
-
-    fn embedding(
-        &self,
-        tables: &Self::Embedding,
-        words: &Self::Ids,
-        positions: &Self::Ids,
-        types: &Self::Ids,
-    ) -> Result<GpuBuffer, KernelError> {
-        tables.run(self, words, positions, types)
-    }
-
-    fn linear(
-        &self,
-        x: &GpuBuffer,
-        weights: &Self::Linear,
-        epilogue: Epilogue<&GpuBuffer>,
-    ) -> Result<GpuBuffer, KernelError> {
-        weights.run(self, x, epilogue)
-    }
-
-    fn head(&self, x: &GpuBuffer, weights: &Self::Linear) -> Result<GpuBuffer, KernelError> {
-        weights.head(self, x)
-    }
-
-    fn attention(
-        &self,
-        qkv: &GpuBuffer,
-        sequences: &GpuPacking,
-        heads: usize,
-    ) -> Result<GpuBuffer, KernelError> {
-        attention::run_on_gpu(self, qkv, sequences, heads)
-    }
-
-    fn layer_norm(
-        &self,
-        x: &GpuBuffer,
-        residual: Option<&GpuBuffer>,
-        norm: &Self::Norm,
-    ) -> Result<GpuBuffer, KernelError> {
-        norm.run(self, x, residual)
-    }
-
-    fn pool(
-        &self,
-        x: &GpuBuffer,
-        sequences: &GpuPacking,
-        pooling: Pooling,
-        normalize: bool,
-    ) -> Result<GpuBuffer, KernelError> {
-        pool::run_on_gpu(self, x, sequences, pooling, normalize)
-    }
-
-    fn maxsim(
-        &self,
-        x: &GpuBuffer,
-        sequences: &GpuPacking,
-        pairs: &[(u32, u32)],
-    ) -> Result<GpuBuffer, KernelError> {
-        maxsim::run_on_gpu(self, x, sequences, pairs)
-    }
 }

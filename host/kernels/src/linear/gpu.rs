@@ -6,7 +6,7 @@ use crate::device::{KernelError, LinearWeights};
 use crate::gpu::{Adapter, Block, GpuBuffer, GpuDevice, Kernel, Storage, shaders};
 
 /// Rows and columns of a workgroup's tile in tiled.wgsl.
-const TILE: usize = 64;
+const TILE: usize = shaders::LINEAR_TILE as usize;
 
 /// Weights on the device.
 pub struct GpuWeights {
@@ -62,14 +62,14 @@ impl GpuWeights {
         };
         super::fits([x.rows, x.columns], residual, self.n, self.k)?;
         let y = device.matrix(x.rows, self.n)?;
-        // As activation.wgsl numbers them.
+        // As activation.wgsl numbers them; 0 is none of them.
         let (activation, residual) = match epilogue {
             Epilogue::None => (0, x),
-            Epilogue::Gelu => (1, x),
-            Epilogue::Tanh => (2, x),
+            Epilogue::Gelu => (shaders::LINEAR_GELU, x),
+            Epilogue::Tanh => (shaders::LINEAR_TANH, x),
             Epilogue::Residual(residual) => {
                 device.stored("linear", residual)?;
-                (3, residual)
+                (shaders::LINEAR_RESIDUAL, residual)
             }
         };
         let product = Product { x, y: &y, residual, activation };
@@ -151,8 +151,8 @@ pub(crate) struct Units {
     pub(crate) source: usize,
     /// Invocations of a subgroup.
     pub(crate) subgroup: u32,
-    /// Subgroups down the largest tile that the adapter's limits allow.
-    most_down: u32,
+    /// Subgroups down the largest tile that is used.
+    pub(crate) most_down: u32,
 }
 
 impl Units {
@@ -218,27 +218,25 @@ impl Units {
     }
 }
 
-/// Whether the units' products are right through this driver, at every size of tile: whole
-/// numbers, whose sums are exact.
-pub(crate) fn units_hold(device: &GpuDevice) -> Result<bool, KernelError> {
-    let Some(units) = device.units else { return Ok(true) };
+/// Whether the units' products with tiles of `down` are right through this driver: whole numbers,
+/// whose sums are exact.
+pub(crate) fn units_multiply(
+    device: &GpuDevice,
+    units: Units,
+    down: u32,
+) -> Result<bool, KernelError> {
     let whole = |count: usize, step: usize| -> Vec<f32> {
         (0..count).map(|i| (i * step % 7) as f32 - 3.0).collect()
     };
-    for down in 1..=units.most_down {
-        let k = 2 * units.depth(units.most_down) as usize;
-        let (m, n) = (units.tile(down) as usize + 3, units.tile(down) as usize + 4);
-        let (x, weight, bias) = (whole(m * k, 5), whole(n * k, 3), whole(n, 1));
-        let weights = LinearWeights { weight: &weight, bias: &bias, n, k };
-        let on_device = GpuWeights::new(device, weights)?;
-        let (x_d, y) = (device.upload(m, k, &x)?, device.matrix(m, n)?);
-        let product = Product { x: &x_d, y: &y, residual: &x_d, activation: 0 };
-        on_device.cooperative(device, &product, units, down);
-        let found = device.download(&y)?;
-        let expected = super::reference::linear(&x, weights, Epilogue::None);
-        if found.iter().zip(&expected).any(|(found, expected)| f64::from(*found) != *expected) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let k = 2 * units.depth(units.most_down) as usize;
+    let (m, n) = (units.tile(down) as usize + 3, units.tile(down) as usize + 4);
+    let (x, weight, bias) = (whole(m * k, 5), whole(n * k, 3), whole(n, 1));
+    let weights = LinearWeights { weight: &weight, bias: &bias, n, k };
+    let on_device = GpuWeights::new(device, weights)?;
+    let (x_d, y) = (device.upload(m, k, &x)?, device.matrix(m, n)?);
+    let product = Product { x: &x_d, y: &y, residual: &x_d, activation: 0 };
+    on_device.cooperative(device, &product, units, down);
+    let found = device.download(&y)?;
+    let expected = super::reference::linear(&x, weights, Epilogue::None);
+    Ok(found.iter().zip(&expected).all(|(found, expected)| f64::from(*found) == *expected))
 }

@@ -20,7 +20,7 @@ use crate::cpu::{
 use crate::device::{KernelError, LinearWeights};
 
 pub use gpu::GpuWeights;
-pub(crate) use gpu::{Units, units_hold};
+pub(crate) use gpu::{Units, units_multiply};
 
 /// What happens to each element after the bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

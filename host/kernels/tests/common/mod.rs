@@ -1,5 +1,7 @@
 //! What the tests share: every device there is.
 
+#![allow(dead_code, reason = "not every test file needs every device")]
+
 use trine_kernels::cpu::Isa;
 use trine_kernels::gpu::{Adapter, GpuOptions, Products, Storage};
 use trine_kernels::{CpuDevice, GpuDevice, Precision};
@@ -17,7 +19,6 @@ pub fn cpus_at(precision: Precision) -> impl Iterator<Item = CpuDevice> {
 
 /// Each adapter in each way in which it can be used. None is a failure where the environment
 /// says that there is one.
-#[allow(dead_code, reason = "not every test file needs a GPU")]
 pub fn gpus() -> Vec<GpuDevice> {
     let mut devices = Vec::new();
     for adapter in Adapter::all() {
