@@ -300,8 +300,18 @@ fn devices_are_listed() {
     assert!(ended.out.contains("instructions") && ended.out.contains("auto takes"), "{ended:?}");
     let devices = run(trine(&[&"devices", &"--json"])).json();
     assert_eq!(devices[0]["device"], "cpu");
+    assert!(devices[0]["fast_precisions"].as_str().unwrap().starts_with("f32"), "{devices}");
     let gpus = trine_inference::gpu::Adapter::all().len();
     assert_eq!(devices.as_array().unwrap().len(), 1 + gpus);
+}
+
+#[test]
+fn a_precision_is_one_of_those_there_are() {
+    for precision in ["auto", "f32", "bf16", "int8"] {
+        assert_eq!(run(trine(&[&"--precision", &precision, &"devices"])).code, 0, "{precision}");
+    }
+    let ended = run(trine(&[&"--precision", &"f16", &"devices"]));
+    assert!(ended.code == 2 && ended.err.contains("auto, f32, bf16, int8"), "{ended:?}");
 }
 
 /// A GPU that is not there is an error that says what is.

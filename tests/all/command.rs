@@ -21,9 +21,14 @@ fn executable() -> PathBuf {
 /// `trine` with the tests' cache and nothing of the environment's settings.
 pub fn trine(arguments: &[&dyn AsRef<OsStr>]) -> Command {
     let mut command = Command::new(executable());
-    for variable in
-        ["TRINE_LISTEN", "TRINE_DEVICE", "RUST_LOG", "SPIN_VARIABLE_TOP_K", "SPIN_VARIABLE_TOP_N"]
-    {
+    for variable in [
+        "TRINE_LISTEN",
+        "TRINE_DEVICE",
+        "TRINE_PRECISION",
+        "RUST_LOG",
+        "SPIN_VARIABLE_TOP_K",
+        "SPIN_VARIABLE_TOP_N",
+    ] {
         command.env_remove(variable);
     }
     command.env("TRINE_CACHE", cache()).stdin(Stdio::null());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use trine_inference::gpu::{GpuOptions, Products, Storage};
-use trine_inference::{DeviceChoice, EngineOptions};
+use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::{Chunking, ModelStore};
 
 /// Answers questions from your documents: retrieve, rerank, generate, in one binary and one file.
@@ -44,6 +44,16 @@ pub struct Common {
         value_name = "DEVICE"
     )]
     pub device: DeviceChoice,
+    /// In which numbers the CPU multiplies: auto, f32, bf16 or int8. auto takes bf16 where the CPU
+    /// is fast at it, else f32, and never int8.
+    #[arg(
+        long,
+        global = true,
+        env = "TRINE_PRECISION",
+        default_value = "f32",
+        value_name = "PRECISION"
+    )]
+    pub precision: PrecisionOption,
     #[command(flatten)]
     pub gpu: GpuArgs,
 }
@@ -108,6 +118,7 @@ impl Common {
             device: self.device,
             gpu: self.gpu()?,
             threads: self.threads(),
+            precision: self.precision,
             ..EngineOptions::default()
         })
     }

@@ -41,6 +41,7 @@ fn cpu(common: &Common) -> Value {
         "device": "cpu",
         "name": format!("{} threads", common.threads()),
         "instructions": trine_inference::cpu_instructions(),
+        "fast_precisions": trine_inference::cpu_precisions().collect::<Vec<_>>().join(", "),
     })
 }
 

@@ -42,10 +42,36 @@ pub(crate) struct Batch {
     pub(crate) sequences: Sequences,
 }
 
-/// The encoder's last layer, `[t, h]`, and where its texts begin.
+/// Of which tokens a layer's output is wanted.
+#[derive(Clone, Copy)]
+enum Rows {
+    All,
+    /// Of each text's first, `[CLS]`, which is all that a classifier reads of the last layer.
+    First,
+}
+
+/// The encoder's last layer, and where its texts begin.
 pub(crate) struct Encoded<D: Device> {
-    pub(crate) hidden: D::Buffer,
+    hidden: Hidden<D::Buffer>,
     pub(crate) packing: D::Packing,
+}
+
+/// What the last layer was computed for.
+enum Hidden<B> {
+    /// Every token, `[t, h]`.
+    Tokens(B),
+    /// Each text's first token, `[n, h]`.
+    First(B),
+}
+
+impl<D: Device> Encoded<D> {
+    /// The vectors of all tokens, `[t, h]`. `None` of a model with a classifier.
+    pub(crate) fn tokens(&self) -> Option<&D::Buffer> {
+        match &self.hidden {
+            Hidden::Tokens(hidden) => Some(hidden),
+            Hidden::First(_) => None,
+        }
+    }
 }
 
 impl<D: Device> Bert<D> {
@@ -60,9 +86,15 @@ impl<D: Device> Bert<D> {
             &device.upload_ids(&positions)?,
             &device.upload_ids(&batch.types)?,
         )?; // [t, h]
-        for layer in &self.layers {
-            hidden = self.layer(device, layer, hidden, &packing)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let last = index + 1 == self.layers.len();
+            let wanted = if last && self.classifier.is_some() { Rows::First } else { Rows::All };
+            hidden = self.layer(device, layer, hidden, &packing, wanted)?;
         }
+        let hidden = match self.classifier {
+            None => Hidden::Tokens(hidden),
+            Some(_) => Hidden::First(hidden),
+        };
         Ok(Encoded { hidden, packing })
     }
 
@@ -74,15 +106,18 @@ impl<D: Device> Bert<D> {
         layer: &Layer<D>,
         x: D::Buffer, // [t, h]
         packing: &D::Packing,
+        wanted: Rows,
     ) -> Result<D::Buffer, KernelError> {
-        let qkv = device.linear(&x, &layer.query_key_value, Epilogue::None)?; // [t, 3 h]
-        let context = device.attention(&qkv, packing, self.heads)?; // [t, h]
-        drop(qkv);
-        let sum = device.linear(&context, &layer.attention_output, Epilogue::Residual(&x))?;
-        let x = device.layer_norm(&sum, None, &layer.attention_norm)?; // [t, h]
-        let wide = device.linear(&x, &layer.intermediate, Epilogue::Gelu)?; // [t, i]
-        let sum = device.linear(&wide, &layer.output, Epilogue::Residual(&x))?; // [t, h]
-        device.layer_norm(&sum, None, &layer.output_norm)
+        let query_key_value = &layer.query_key_value;
+        let (context, x) = match wanted {
+            Rows::All => (device.self_attention(&x, query_key_value, packing, self.heads)?, x),
+            Rows::First => (
+                device.first_attention(&x, query_key_value, packing, self.heads)?, // [n, h]
+                device.pool(&x, packing, Pooling::Cls, false)?,                    // [n, h]
+            ),
+        };
+        let x = device.linear_norm(&context, &layer.attention_output, &x, &layer.attention_norm)?;
+        device.feed_forward(&x, &layer.intermediate, &layer.output, &layer.output_norm)
     }
 
     /// Scores of texts or pairs, `[sequences, labels]`: the vector of `[CLS]` through the pooler
@@ -92,11 +127,10 @@ impl<D: Device> Bert<D> {
         device: &D,
         encoded: &Encoded<D>,
     ) -> Result<Option<D::Buffer>, KernelError> {
-        let Some(head) = &self.classifier else {
+        let (Some(head), Hidden::First(first)) = (&self.classifier, &encoded.hidden) else {
             return Ok(None);
         };
-        let first = device.pool(&encoded.hidden, &encoded.packing, Pooling::Cls, false)?; // [n, h]
-        let pooled = device.linear(&first, &head.pooler, Epilogue::Tanh)?; // [n, h]
+        let pooled = device.linear(first, &head.pooler, Epilogue::Tanh)?; // [n, h]
         device.head(&pooled, &head.classifier).map(Some)
     }
 

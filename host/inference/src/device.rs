@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use trine_kernels::gpu::{Adapter, GpuOptions};
-use trine_kernels::{CpuDevice, GpuDevice, KernelError};
+use trine_kernels::{CpuDevice, GpuDevice, KernelError, Precision};
 
 use crate::InferenceError;
 
@@ -90,8 +90,8 @@ fn listed(adapters: &[Adapter]) -> String {
     }
 }
 
-pub(crate) fn open_cpu(threads: usize) -> Result<CpuDevice, KernelError> {
-    CpuDevice::new(threads)
+pub(crate) fn open_cpu(threads: usize, precision: Precision) -> Result<CpuDevice, KernelError> {
+    CpuDevice::with_precision(threads, precision)
 }
 
 /// Opens the adapter of a number anew, as drivers may have changed since it was found.
@@ -104,6 +104,11 @@ pub(crate) fn open_gpu(index: usize, options: &GpuOptions) -> Result<GpuDevice, 
 /// The vector instructions that the CPU's kernels use here.
 pub fn cpu_instructions() -> &'static str {
     trine_kernels::cpu::Isa::detect().name()
+}
+
+/// The names of the precisions that the CPU has instructions for here, the most exact first.
+pub fn cpu_precisions() -> impl Iterator<Item = &'static str> {
+    Precision::ALL.into_iter().filter(|precision| precision.is_fast_here()).map(Precision::name)
 }
 
 /// The number of the adapter that a choice comes down to; fails where that is none.

@@ -7,6 +7,7 @@ use trine_kernels::gpu::GpuOptions;
 use trine_text::tokens::Encoded;
 
 use crate::device::{self, DeviceChoice, Place};
+use crate::precision::PrecisionOption;
 use crate::queue::{Pending, Queue, Work};
 use crate::request::{Limits, Request};
 use crate::runner::{GpuRunner, Runner};
@@ -21,6 +22,8 @@ pub struct EngineOptions {
     pub gpu: GpuOptions,
     /// Threads of the CPU; 0 takes as many as the machine runs at once.
     pub threads: usize,
+    /// In which numbers the CPU multiplies; a GPU's are in `gpu`.
+    pub precision: PrecisionOption,
     /// Calls that may wait; one more is refused as [`InferenceError::Busy`].
     pub queue_depth: usize,
     /// Tokens of a forward pass on the CPU: up to which waiting calls are computed together, and
@@ -37,6 +40,7 @@ impl Default for EngineOptions {
             device: DeviceChoice::Auto,
             gpu: GpuOptions::default(),
             threads: 0,
+            precision: PrecisionOption::F32,
             queue_depth: 1024,
             batch_tokens: 16_384,
             call_tokens: 65_536,
@@ -234,12 +238,14 @@ impl OnDevice {
             Place::Gpu(_) => options.call_tokens,
         };
         let count = models.len();
-        let (threads, gpu) = (options.threads, options.gpu.clone());
+        let (threads, precision) = (options.threads, options.precision.here());
+        let gpu = options.gpu.clone();
         let (named, name) = std::sync::mpsc::sync_channel(1);
         let setup = move || -> Result<Compute, InferenceError> {
             match place {
                 Place::Cpu => {
-                    let runner = Runner::new(device::open_cpu(threads)?, models, budget)?;
+                    let runner =
+                        Runner::new(device::open_cpu(threads, precision)?, models, budget)?;
                     let _ = named.send(runner.device());
                     Ok(Box::new(move |jobs| runner.run(jobs)))
                 }

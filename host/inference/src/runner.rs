@@ -133,14 +133,22 @@ impl<D: Device> Runner<D> {
         texts: &[Text],
         encoded: &bert::Encoded<D>,
     ) -> Result<Results, InferenceError> {
-        let (device, bert::Encoded { hidden, packing }) = (&self.device, encoded);
+        let (device, packing) = (&self.device, &encoded.packing);
         let wanted =
             |kind: fn(Wanted) -> bool| texts.iter().any(|text| kind(jobs[text.job].request.wanted));
-        let hidden_states = wanted(|w| matches!(w, Wanted::HiddenStates { .. }));
+        // [t, h]
+        let tokens = || {
+            let of_a_classifier = || InferenceError::Failed(NO_TOKENS.to_owned());
+            encoded.tokens().ok_or_else(of_a_classifier)
+        };
+        let mut hidden = None;
+        if wanted(|w| matches!(w, Wanted::HiddenStates { .. })) {
+            hidden = Some(tokens()?);
+        }
         let mut embeddings = None; // [n, h]
         if wanted(|w| w == Wanted::Embeddings) {
             let ModelInfo { pooling, normalize, .. } = model.info;
-            embeddings = Some(device.pool(hidden, packing, pooling, normalize)?);
+            embeddings = Some(device.pool(tokens()?, packing, pooling, normalize)?);
         }
         let mut logits = None; // [n, labels]
         if wanted(|w| w == Wanted::Logits) {
@@ -148,14 +156,9 @@ impl<D: Device> Runner<D> {
         }
         let mut scores = None; // one a pair
         if wanted(|w| w == Wanted::Scores) {
-            scores = Some(device.maxsim(hidden, packing, &pairs(jobs, texts))?);
+            scores = Some(device.maxsim(tokens()?, packing, &pairs(jobs, texts))?);
         }
-        let buffers = [
-            hidden_states.then_some(hidden),
-            embeddings.as_ref(),
-            logits.as_ref(),
-            scores.as_ref(),
-        ];
+        let buffers = [hidden, embeddings.as_ref(), logits.as_ref(), scores.as_ref()];
         let present: Vec<&D::Buffer> = buffers.into_iter().flatten().collect();
         let mut read = device.download_all(&present)?.into_iter();
         let [hidden, embeddings, logits, scores] =
@@ -163,6 +166,9 @@ impl<D: Device> Runner<D> {
         Ok(Results { hidden, embeddings, logits, scores })
     }
 }
+
+/// What [`crate::Graphs`] lets no caller come to.
+const NO_TOKENS: &str = "a cross-encoder gives logits, and no vectors of its tokens";
 
 /// A GPU, which a driver may take away.
 pub(crate) struct GpuRunner {
@@ -274,7 +280,10 @@ fn pairs(jobs: &[Job], texts: &[Text]) -> Vec<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use trine_kernels::Precision;
+
     use super::*;
+    use crate::device::open_cpu;
     use crate::request::Request;
 
     fn job(wanted: Wanted, lengths: &[u32]) -> Job {
@@ -313,15 +322,33 @@ mod tests {
         assert_eq!(pairs(&jobs, &passes(&jobs, 10)[3]), [(0, 1)]);
     }
 
+    fn tiny() -> Arc<Model> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-cross-encoder");
+        Arc::new(Model::open(folder).unwrap())
+    }
+
+    /// Its last layer is computed for first tokens only.
+    #[test]
+    fn a_cross_encoder_has_no_vectors_of_tokens() {
+        let device = open_cpu(1, Precision::F32).unwrap();
+        let runner = Runner::new(device, vec![tiny()], 100).unwrap();
+        assert!(runner.run(&[job(Wanted::Logits, &[1, 3])]).is_ok());
+        for wanted in [Wanted::HiddenStates { width: 3 }, Wanted::Embeddings, Wanted::Scores] {
+            // Texts of one token would have as many rows as there are tokens.
+            for lengths in [[1, 3], [1, 1]] {
+                let refused = runner.run(&[job(wanted, &lengths)]).unwrap_err();
+                assert_eq!(refused, InferenceError::Failed(NO_TOKENS.to_owned()));
+            }
+        }
+    }
+
     /// A tiny model on the first adapter, if there is one.
     fn on_gpu(options: GpuOptions) -> Option<Result<GpuRunner, InferenceError>> {
         if trine_kernels::gpu::Adapter::all().is_empty() {
             println!("skipped: no adapter (apt install mesa-vulkan-drivers)");
             return None;
         }
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-cross-encoder");
-        let model = Arc::new(Model::open(folder).unwrap());
-        Some(GpuRunner::new(0, options, vec![model], 100))
+        Some(GpuRunner::new(0, options, vec![tiny()], 100))
     }
 
     #[test]

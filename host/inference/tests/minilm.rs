@@ -8,7 +8,8 @@ use base64::Engine as _;
 use common::{bits, golden, inputs, late_inputs, minilm, only};
 use serde::Deserialize;
 use trine_inference::{
-    Engine, EngineOptions, Graphs, Model, ModelKind, Pooling, Tensor, TensorData, View,
+    DeviceChoice, Engine, EngineOptions, Graphs, Model, ModelKind, Pooling, PrecisionOption,
+    Tensor, TensorData, View,
 };
 use trine_text::tokens::{Encoded, Encoder};
 
@@ -46,6 +47,10 @@ struct Setup {
 }
 
 fn setup() -> Option<Setup> {
+    setup_at(PrecisionOption::F32)
+}
+
+fn setup_at(precision: PrecisionOption) -> Option<Setup> {
     let folder = minilm()?;
     let golden: Golden =
         serde_json::from_slice(&std::fs::read(golden("minilm.json")).unwrap()).unwrap();
@@ -62,7 +67,10 @@ fn setup() -> Option<Setup> {
     graphs.insert("minilm", model.clone(), View::Encoder).unwrap();
     graphs.insert("pooled", model.clone(), View::SentenceEmbedding).unwrap();
     graphs.insert("late", model, View::LateInteraction).unwrap();
-    let engine = Engine::start(graphs, EngineOptions::default()).unwrap();
+    // Precisions are the CPU's.
+    let device = DeviceChoice::Cpu;
+    let options = EngineOptions { device, precision, ..EngineOptions::default() };
+    let engine = Engine::start(graphs, options).unwrap();
     Some(Setup { golden, encoded, engine })
 }
 
@@ -101,6 +109,41 @@ fn embeddings_are_those_of_sentence_transformers() {
     }
     println!("smallest cosine with sentence-transformers: {worst:.9}");
     assert!(worst >= 0.9999, "{worst}");
+}
+
+/// The smallest and the mean cosine of 100 texts' embeddings with those of sentence-transformers.
+fn cosines(precision: PrecisionOption) -> Option<(f64, f64)> {
+    let Setup { golden, encoded, engine } = setup_at(precision)?;
+    let vectors = engine.embed_blocking("minilm", &encoded).unwrap();
+    let cosine = |(vector, text): (&Vec<f32>, &Text)| -> f64 {
+        vector.iter().zip(text.embedding()).map(|(a, b)| f64::from(*a) * f64::from(b)).sum()
+    };
+    let cosines: Vec<f64> = vectors.iter().zip(&golden.texts).map(cosine).collect();
+    let smallest = cosines.iter().copied().fold(1.0, f64::min);
+    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+    println!("{precision:?}: smallest cosine {smallest:.6}, mean {mean:.6}");
+    Some((smallest, mean))
+}
+
+#[test]
+fn narrow_precisions_keep_an_embeddings_direction() {
+    let Some((smallest, mean)) = cosines(PrecisionOption::Bf16) else { return };
+    assert!(smallest >= 0.9995 && mean >= 0.9999, "bf16: {smallest} {mean}");
+    let Some((smallest, mean)) = cosines(PrecisionOption::Int8) else { return };
+    assert!(smallest >= 0.98 && mean >= 0.99, "int8: {smallest} {mean}");
+    assert!(mean < 0.999_99, "nothing was rounded");
+}
+
+#[test]
+fn a_text_gives_the_same_bits_alone_and_in_a_batch_at_every_precision() {
+    for precision in [PrecisionOption::Bf16, PrecisionOption::Int8, PrecisionOption::Auto] {
+        let Some(Setup { encoded, engine, .. }) = setup_at(precision) else { return };
+        let all = engine.embed_blocking("minilm", &encoded).unwrap();
+        for i in [0, 20, 50, 70, 94, 99] {
+            let alone = engine.embed_blocking("minilm", &encoded[i..=i]).unwrap();
+            assert_eq!(bits(&alone[0]), bits(&all[i]), "{precision:?} text {i}");
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! GFLOP/s of the matrix product at MiniLM's shapes, on every instruction set there is:
+//! GFLOP/s of the matrix product at MiniLM's shapes, at every precision on every instruction
+//! set there is:
 //! `cargo run --release -p trine-kernels --example linear -- [THREADS]`.
 
 use std::time::Instant;
 
 use trine_kernels::cpu::Isa;
 use trine_kernels::device::LinearWeights;
-use trine_kernels::{CpuDevice, Device, Epilogue, KernelError};
+use trine_kernels::{CpuDevice, Device, Epilogue, KernelError, Precision};
 
 /// Rows, outputs, inputs: the four products of a layer for 50 texts of 128 tokens, and one of a
 /// query of 16.
@@ -15,14 +16,16 @@ const SHAPES: [(usize, usize, usize); 5] =
 fn main() -> Result<(), KernelError> {
     let threads = std::env::args().nth(1).and_then(|t| t.parse().ok()).unwrap_or(0);
     for isa in Isa::available() {
-        let device = CpuDevice::with_isa(threads, isa)?;
-        println!("{}", device.name());
-        for shape in SHAPES {
-            for (name, epilogue) in [("plain", Epilogue::None), ("GELU", Epilogue::Gelu)] {
-                let seconds = best_of(5, &device, shape, epilogue)?;
-                let (m, n, k) = shape;
-                let gflops = 2.0 * (m * n * k) as f64 / seconds / 1e9;
-                println!("  {m} x {n} x {k} {name}: {gflops:.0} GFLOP/s");
+        for precision in Precision::ALL {
+            let device = CpuDevice::with_isa(threads, isa)?.at(precision);
+            println!("{}", device.name());
+            for shape in SHAPES {
+                for (name, epilogue) in [("plain", Epilogue::None), ("GELU", Epilogue::Gelu)] {
+                    let seconds = best_of(5, &device, shape, epilogue)?;
+                    let (m, n, k) = shape;
+                    let gflops = 2.0 * (m * n * k) as f64 / seconds / 1e9;
+                    println!("  {m} x {n} x {k} {name}: {gflops:.0} GFLOP/s");
+                }
             }
         }
     }

@@ -197,4 +197,56 @@ pub trait Device: Sync {
         sequences: &Self::Packing,
         pairs: &[(u32, u32)],
     ) -> Result<Self::Buffer, KernelError>;
+
+    /// [`Device::linear`] of `x` `[m, k]` plus a residual `[m, n]`, then [`Device::layer_norm`]
+    /// -> `[m, n]`. A device may do both at once; so for the others below.
+    fn linear_norm(
+        &self,
+        x: &Self::Buffer,
+        weights: &Self::Linear,
+        residual: &Self::Buffer,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError> {
+        let sum = self.linear(x, weights, Epilogue::Residual(residual))?;
+        self.layer_norm(&sum, None, norm)
+    }
+
+    /// The feed-forward network of a transformer's layer (Vaswani et al. 2017, section 3.3), with
+    /// GELU: `norm(x + down(gelu(up(x))))`, `[m, h]` -> `[m, h]`.
+    fn feed_forward(
+        &self,
+        x: &Self::Buffer,
+        up: &Self::Linear,
+        down: &Self::Linear,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError> {
+        let wide = self.linear(x, up, Epilogue::Gelu)?;
+        self.linear_norm(&wide, down, x, norm)
+    }
+
+    /// [`Device::linear`] to queries, keys and values, then [`Device::attention`]:
+    /// `x` `[tokens, k]` -> `[tokens, h]`.
+    fn self_attention(
+        &self,
+        x: &Self::Buffer,
+        query_key_value: &Self::Linear,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError> {
+        let qkv = self.linear(x, query_key_value, Epilogue::None)?;
+        self.attention(&qkv, sequences, heads)
+    }
+
+    /// The first row of each sequence of [`Device::self_attention`], for a last layer of which
+    /// nothing else is wanted: `x` `[tokens, k]` -> `[sequences, h]`, zeros of an empty sequence.
+    fn first_attention(
+        &self,
+        x: &Self::Buffer,
+        query_key_value: &Self::Linear,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError> {
+        let context = self.self_attention(x, query_key_value, sequences, heads)?;
+        self.pool(&context, sequences, Pooling::Cls, false)
+    }
 }

@@ -25,7 +25,7 @@ pub mod parity;
 pub mod pool;
 pub mod sequences;
 
-pub use cpu::CpuDevice;
+pub use cpu::{CpuDevice, Precision};
 pub use device::{Device, KernelError};
 pub use gpu::GpuDevice;
 pub use linear::Epilogue;

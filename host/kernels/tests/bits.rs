@@ -5,7 +5,7 @@ mod common;
 use common::{cpus, gpus};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::parity::numbers;
-use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Sequences};
+use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences};
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
@@ -46,7 +46,7 @@ fn chain<D: Device>(device: &D, lengths: &[u32], words: &[u32]) -> [Vec<f32>; 3]
 
 #[test]
 fn a_sequence_alone_gives_the_same_bits_as_among_others() {
-    cpus().iter().for_each(assert_alone_as_among_others);
+    cpus().for_each(|device| assert_alone_as_among_others(&device));
     gpus().iter().for_each(assert_alone_as_among_others);
 }
 
@@ -71,7 +71,54 @@ fn assert_alone_as_among_others<D: Device>(device: &D) {
 fn the_number_of_threads_does_not_change_a_bit() {
     let lengths = [60, 1, 130];
     let words: Vec<u32> = (0..191).map(|i| i * 37 % 300).collect();
-    let run = |threads| bits(&chain(&CpuDevice::new(threads).unwrap(), &lengths, &words)[0]);
-    assert_eq!(run(1), run(2));
-    assert_eq!(run(1), run(5));
+    for precision in Precision::ALL {
+        let run = |threads| {
+            let device = CpuDevice::with_precision(threads, precision).unwrap();
+            bits(&chain(&device, &lengths, &words)[0])
+        };
+        assert_eq!(run(1), run(2));
+        assert_eq!(run(1), run(5));
+    }
+}
+
+#[test]
+fn steps_at_once_give_the_bits_of_the_steps_one_by_one() {
+    // Heads of 32, and of 33, whose rows begin in the middle of a word of two bf16.
+    for h in [96, 99] {
+        // Few and many rows; few and many sequences.
+        for lengths in [&[5][..], &[130, 0, 300], &[1, 17, 0, 50, 7, 33, 100, 1, 60, 2]] {
+            cpus().for_each(|device| assert_same_at_once(&device, h, lengths));
+            gpus().iter().for_each(|device| assert_same_at_once(device, h, lengths));
+        }
+    }
+}
+
+fn assert_same_at_once<D: Device>(device: &D, h: usize, lengths: &[u32]) {
+    let linear = |n: usize, k: usize, seed: u64| {
+        let (weight, bias) = (numbers(n * k, seed), numbers(n, seed + 1));
+        device.prepare_linear(LinearWeights { weight: &weight, bias: &bias, n, k }).unwrap()
+    };
+    let (gamma, beta) = (numbers(h, 2), numbers(h, 3));
+    let norm = NormWeights { gamma: &gamma, beta: &beta, epsilon: 1e-12 };
+    let norm = device.prepare_norm(norm).unwrap();
+    let (qkv, up, down) = (linear(3 * h, h, 4), linear(200, h, 6), linear(h, 200, 8));
+    let sequences = Sequences::from_lengths(lengths).unwrap();
+    let (tokens, packing) = (sequences.tokens(), device.upload_sequences(&sequences).unwrap());
+    let x = device.upload(tokens, h, &numbers(tokens * h, 1)).unwrap();
+    let same = |one_by_one: &D::Buffer, at_once: &D::Buffer, rows: usize| {
+        let [one_by_one, at_once] = [one_by_one, at_once].map(|y| device.download(y).unwrap());
+        assert_eq!(at_once.len(), rows * h);
+        assert!(at_once.iter().all(|y| y.is_finite()));
+        assert_eq!(bits(&one_by_one), bits(&at_once), "{} {lengths:?}", device.name());
+    };
+    let projected = device.linear(&x, &qkv, Epilogue::None).unwrap();
+    let context = device.attention(&projected, &packing, 3).unwrap();
+    same(&context, &device.self_attention(&x, &qkv, &packing, 3).unwrap(), tokens);
+    let first = device.pool(&context, &packing, Pooling::Cls, false).unwrap();
+    same(&first, &device.first_attention(&x, &qkv, &packing, 3).unwrap(), sequences.len());
+    let wide = device.linear(&x, &up, Epilogue::Gelu).unwrap();
+    let sum = device.linear(&wide, &down, Epilogue::Residual(&x)).unwrap();
+    let y = device.layer_norm(&sum, None, &norm).unwrap();
+    same(&y, &device.linear_norm(&wide, &down, &x, &norm).unwrap(), tokens);
+    same(&y, &device.feed_forward(&x, &up, &down, &norm).unwrap(), tokens);
 }

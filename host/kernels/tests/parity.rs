@@ -1,12 +1,12 @@
-//! Every kernel against its naive reference, on every instruction set and every adapter that this
-//! machine has; and what every device refuses.
+//! Every kernel against its naive reference, at every precision on every instruction set, and on
+//! every adapter that this machine has; and what every device refuses.
 
 mod common;
 
 use common::{cpus, gpus};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::parity::{self, Exactness};
-use trine_kernels::{Device, Epilogue, Pooling, Sequences};
+use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences};
 
 fn assert_parity<D: Device>(device: &D, exactness: Exactness) {
     match parity::check(device, exactness) {
@@ -22,7 +22,7 @@ fn assert_parity<D: Device>(device: &D, exactness: Exactness) {
 
 #[test]
 fn every_kernel_matches_its_reference_on_the_cpu() {
-    cpus().iter().for_each(|device| assert_parity(device, Exactness::CPU));
+    cpus().for_each(|device| assert_parity(&device, Exactness::at(device.precision())));
 }
 
 #[test]
@@ -35,14 +35,18 @@ fn every_kernel_matches_its_reference_on_every_adapter() {
 /// The check itself must see a kernel that is off.
 #[test]
 fn a_kernel_beyond_its_tolerance_is_found() {
-    let none = Exactness { arithmetic: 0.0, ..Exactness::CPU };
-    let error = parity::check(&cpus()[0], none).unwrap_err();
+    let device = CpuDevice::new(1).unwrap();
+    let closer = Exactness { arithmetic: 1e-3, ..Exactness::CPU };
+    let error = parity::check(&device, closer).unwrap_err();
+    assert!(error.to_string().contains("linear, m 1"), "{error}");
+    // As is one that rounds more than it says.
+    let error = parity::check(&device.at(Precision::Bf16), Exactness::CPU).unwrap_err();
     assert!(error.to_string().contains("linear, m 1"), "{error}");
 }
 
 #[test]
 fn operands_that_do_not_fit_are_refused() {
-    cpus().iter().for_each(assert_refusals);
+    cpus().for_each(|device| assert_refusals(&device));
     gpus().iter().for_each(assert_refusals);
 }
 
@@ -91,4 +95,48 @@ fn assert_refusals<D: Device>(device: &D) {
     assert!(look_up(0, 0, 1).is_err());
     assert!(device.embedding(&tables, &ids(&[0]), &ids(&[]), &ids(&[0])).is_err());
     assert!(Sequences::from_lengths(&[u32::MAX, 1]).is_err());
+}
+
+#[test]
+fn steps_that_do_not_fit_are_refused() {
+    // Few rows, and enough to be taken through several steps at once.
+    for rows in [4, 400] {
+        cpus().for_each(|device| assert_steps_refused(&device, rows));
+        gpus().iter().for_each(|device| assert_steps_refused(device, rows));
+    }
+}
+
+fn assert_steps_refused<D: Device>(device: &D, rows: usize) {
+    let x = device.upload(rows, 6, &vec![0.0; rows * 6]).unwrap();
+    let short = device.upload(rows - 1, 6, &vec![0.0; (rows - 1) * 6]).unwrap();
+    let linear = |n: usize, k: usize| {
+        let weights = LinearWeights { weight: &vec![0.0; n * k], bias: &vec![0.0; n], n, k };
+        device.prepare_linear(weights).unwrap()
+    };
+    let norm = |width: usize| {
+        let (gamma, beta) = (vec![1.0; width], vec![0.0; width]);
+        device.prepare_norm(NormWeights { gamma: &gamma, beta: &beta, epsilon: 1e-12 }).unwrap()
+    };
+    let (square, up, down, six) = (linear(6, 6), linear(8, 6), linear(6, 8), norm(6));
+    assert!(device.linear_norm(&x, &square, &x, &six).is_ok());
+    assert!(device.linear_norm(&x, &down, &x, &six).is_err());
+    assert!(device.linear_norm(&x, &square, &short, &six).is_err());
+    assert!(device.linear_norm(&x, &square, &x, &norm(5)).is_err());
+    assert!(device.feed_forward(&x, &up, &down, &six).is_ok());
+    assert!(device.feed_forward(&x, &down, &up, &six).is_err());
+    assert!(device.feed_forward(&x, &up, &linear(5, 8), &norm(5)).is_err());
+    assert!(device.feed_forward(&x, &up, &linear(6, 7), &six).is_err());
+    assert!(device.feed_forward(&x, &up, &down, &norm(5)).is_err());
+    let packing = |count: usize| {
+        let lengths = vec![1; count];
+        device.upload_sequences(&Sequences::from_lengths(&lengths).unwrap()).unwrap()
+    };
+    let (all, fewer, qkv) = (packing(rows), packing(rows - 1), linear(18, 6));
+    for attend in [D::self_attention, D::first_attention] {
+        assert!(attend(device, &x, &qkv, &all, 3).is_ok());
+        assert!(attend(device, &x, &qkv, &fewer, 3).is_err());
+        assert!(attend(device, &x, &qkv, &all, 0).is_err());
+        assert!(attend(device, &x, &qkv, &all, 4).is_err());
+        assert!(attend(device, &x, &linear(18, 5), &all, 3).is_err());
+    }
 }

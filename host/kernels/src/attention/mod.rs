@@ -8,32 +8,80 @@
 mod gpu;
 pub mod reference;
 
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile};
+use crate::cpu::{
+    self, CpuBuffer, CpuDevice, Number, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, tiles,
+};
 use crate::pool::covers;
-use crate::{KernelError, Sequences};
+use crate::{Epilogue, KernelError, Sequences, linear};
 
 pub(crate) use gpu::{query_blocks, run_on_gpu, units_attend};
 
 /// Query rows that one task takes, all heads of them; a multiple of every tile's height.
 const BLOCK_ROWS: usize = 48;
 
+/// Whose queries are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queries {
+    /// Every token's: `[tokens, h]`.
+    All,
+    /// Each sequence's first token's: `[sequences, h]`, zeros of an empty sequence.
+    First,
+}
+
+impl Queries {
+    /// Rows of the result of a sequence of `length` tokens.
+    fn rows(self, length: usize) -> usize {
+        if self == Queries::All { length } else { 1 }
+    }
+}
+
 pub(crate) fn run(
     device: &CpuDevice,
     qkv: &CpuBuffer,
     sequences: &Sequences,
     heads: usize,
+    queries: Queries,
 ) -> Result<CpuBuffer, KernelError> {
     covers("attention", sequences, qkv.rows())?;
-    let hidden = hidden(qkv.columns(), heads)?;
-    let mut context = device.take(qkv.rows(), hidden);
-    let shape = Shape { device, qkv, heads, hidden, d: hidden / heads, tile: device.isa.tile() };
-    let packed = shape.pack(sequences);
-    shape.blocks(sequences, &packed, &mut context).into_par_iter().for_each(|block| {
-        shape.attend(block);
+    let shape = Shape::new(device, qkv.columns(), heads)?;
+    let rows = sequences.ranges().map(|rows| queries.rows(rows.len())).sum();
+    let mut context = device.take(rows, shape.hidden);
+    let packed = pack(&shape, qkv, sequences);
+    let own = of_each(&shape, qkv, sequences, &packed);
+    let parts = cut(context.data_mut(), sequences, |length| queries.rows(length) * shape.hidden);
+    let blocks = own.into_par_iter().zip(parts).flat_map(|(sequence, out)| {
+        let blocks = out.par_chunks_mut(BLOCK_ROWS * shape.hidden).enumerate();
+        blocks.map(move |(block, out)| (sequence, block * BLOCK_ROWS, out))
+    });
+    blocks.for_each(|(sequence, first, out)| shape.attend(sequence, first, out));
+    Ok(context)
+}
+
+/// [`run`] of `linear(x)`, a task taking whole sequences, whose queries, keys and values then stay
+/// in its cache, as numbers of type `T`.
+pub(crate) fn run_projected<T: Number>(
+    device: &CpuDevice,
+    x: &CpuBuffer,
+    weights: &linear::Prepared,
+    sequences: &Sequences,
+    heads: usize,
+    queries: Queries,
+) -> Result<CpuBuffer, KernelError> {
+    weights.fits(x, Epilogue::None)?;
+    covers("attention", sequences, x.rows())?;
+    let shape = Shape::new(device, weights.outputs(), heads)?;
+    let rows = sequences.ranges().map(|rows| queries.rows(rows.len())).sum();
+    let mut context = device.take(rows, shape.hidden);
+    let parts = cut(context.data_mut(), sequences, |length| queries.rows(length) * shape.hidden);
+    let ranges: Vec<_> = sequences.ranges().collect();
+    parts.into_par_iter().zip(ranges).for_each(|(out, rows)| {
+        let x = &x.data()[rows.start * x.columns()..rows.end * x.columns()];
+        shape.sequence::<T>(x, weights, queries, out);
     });
     Ok(context)
 }
@@ -47,131 +95,183 @@ fn hidden(columns: usize, heads: usize) -> Result<usize, KernelError> {
     Ok(columns / 3)
 }
 
+/// Cuts `data` into one part a sequence, of the size that its length asks for.
+fn cut<'a, T>(
+    mut data: &'a mut [T],
+    sequences: &Sequences,
+    size: impl Fn(usize) -> usize,
+) -> Vec<&'a mut [T]> {
+    let mut parts = Vec::with_capacity(sequences.len());
+    for rows in sequences.ranges() {
+        let (part, after) = data.split_at_mut(size(rows.len()));
+        parts.push(part);
+        data = after;
+    }
+    parts
+}
+
+/// Every sequence's keys and values in the order in which the products read them.
+fn pack(shape: &Shape, qkv: &CpuBuffer, sequences: &Sequences) -> CpuBuffer {
+    let size = sequences.ranges().map(|rows| shape.packed_words(rows.len())).sum();
+    let mut packed = shape.device.take(1, size);
+    let parts = cut(packed.words_mut(), sequences, |length| shape.packed_words(length));
+    let ranges: Vec<_> = sequences.ranges().collect();
+    parts.into_par_iter().zip(ranges).filter(|(part, _)| !part.is_empty()).for_each(
+        |(part, rows)| {
+            let size = part.len() / shape.heads;
+            part.par_chunks_exact_mut(size).enumerate().for_each(|(head, part)| {
+                shape.pack_head(shape.rows(qkv, rows.clone()), head, part);
+            });
+        },
+    );
+    packed
+}
+
+fn of_each<'a>(
+    shape: &Shape,
+    qkv: &'a CpuBuffer,
+    sequences: &Sequences,
+    packed: &'a CpuBuffer,
+) -> Vec<Sequence<'a, f32>> {
+    let mut packed = packed.words();
+    let own = |rows: Range<usize>| {
+        let (own, after) = packed.split_at(shape.packed_words(rows.len()));
+        packed = after;
+        Sequence { qkv: shape.rows(qkv, rows), packed: own }
+    };
+    sequences.ranges().map(own).collect()
+}
+
+/// One sequence.
+#[derive(Clone, Copy)]
+struct Sequence<'a, T> {
+    /// `[length, 3 hidden]`.
+    qkv: &'a [T],
+    /// Its keys and values, head by head, in panels.
+    packed: &'a [u32],
+}
+
 struct Shape<'a> {
     device: &'a CpuDevice,
-    qkv: &'a CpuBuffer,
     heads: usize,
     hidden: usize,
     d: usize,
     tile: Tile,
 }
 
-/// Some query rows of one sequence.
-struct Block<'a> {
-    /// Rows of `qkv`.
-    rows: Range<usize>,
-    /// Tokens of the sequence.
-    length: usize,
-    /// The sequence's keys and values, head by head, in panels.
-    packed: &'a [f32],
-    /// Where the result goes, `[rows, hidden]`.
-    context: &'a mut [f32],
+/// What a task writes over and over.
+struct Scratch {
+    /// Of a tile's rows, each a whole number of panels wide.
+    scores: Vec<f32>,
+    /// The queries or the weights of a tile's rows, as a left operand.
+    words: Vec<u32>,
 }
 
 impl Shape<'_> {
-    /// Panels of one head of a sequence of `length` tokens: its keys as columns `[d, length]`,
-    /// then its values `[length, d]`. The sizes of the two parts.
-    fn panel_sizes(&self, length: usize) -> (usize, usize) {
-        let columns = self.tile.columns;
-        (length.next_multiple_of(columns) * self.d, self.d.next_multiple_of(columns) * length)
+    fn new(device: &CpuDevice, columns: usize, heads: usize) -> Result<Shape<'_>, KernelError> {
+        let hidden = hidden(columns, heads)?;
+        Ok(Shape { device, heads, hidden, d: hidden / heads, tile: device.isa.tile() })
     }
 
-    fn packed_size(&self, length: usize) -> usize {
-        let (keys, values) = self.panel_sizes(length);
+    fn rows<'a>(&self, qkv: &'a CpuBuffer, rows: Range<usize>) -> &'a [f32] {
+        &qkv.data()[rows.start * 3 * self.hidden..rows.end * 3 * self.hidden]
+    }
+
+    /// Panels of one head of a sequence of `length` tokens: its keys as columns `[d, length]`,
+    /// then its values `[length, d]`. The words of the two parts.
+    fn panel_words(&self, length: usize) -> (usize, usize) {
+        let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
+        let keys = length.next_multiple_of(columns) * arithmetic.words(self.d);
+        (keys, self.d.next_multiple_of(columns) * arithmetic.words(length))
+    }
+
+    fn packed_words(&self, length: usize) -> usize {
+        let (keys, values) = self.panel_words(length);
         (keys + values) * self.heads
     }
 
-    /// Every sequence's keys and values in the order in which the products read them.
-    fn pack(&self, sequences: &Sequences) -> CpuBuffer {
-        let size = sequences.ranges().map(|rows| self.packed_size(rows.len())).sum();
-        let mut packed = self.device.take(1, size);
-        let mut rest = packed.data_mut();
-        let mut parts = Vec::with_capacity(sequences.len());
-        for rows in sequences.ranges().filter(|rows| !rows.is_empty()) {
-            let (part, after) = rest.split_at_mut(self.packed_size(rows.len()));
-            parts.push((rows, part));
-            rest = after;
-        }
-        parts.into_par_iter().for_each(|(rows, part)| {
-            let size = part.len() / self.heads;
-            part.par_chunks_exact_mut(size).enumerate().for_each(|(head, part)| {
-                self.pack_head(rows.clone(), head, part);
-            });
-        });
-        packed
-    }
-
-    fn pack_head(&self, rows: Range<usize>, head: usize, part: &mut [f32]) {
-        let (d, columns) = (self.d, self.tile.columns);
+    fn pack_head<T: Number>(&self, qkv: &[T], head: usize, part: &mut [u32]) {
+        let (d, arithmetic) = (self.d, self.device.arithmetic);
         let (key, value) = (self.hidden + head * d, 2 * self.hidden + head * d);
-        let (keys, values) = part.split_at_mut(self.panel_sizes(rows.len()).0);
-        let token = |at: usize| &self.qkv.data()[(rows.start + at) * 3 * self.hidden..];
-        cpu::pack_panels(columns, rows.len(), d, |at| &token(at)[key..][..d], keys);
-        for (index, panel) in values.chunks_exact_mut(rows.len() * columns).enumerate() {
-            let first = index * columns;
-            let width = columns.min(d - first);
-            for (at, row) in panel.chunks_exact_mut(columns).enumerate() {
-                row[..width].copy_from_slice(&token(at)[value + first..][..width]);
-                row[width..].fill(0.0);
-            }
-        }
+        let length = qkv.len() / (3 * self.hidden);
+        let (keys, values) = part.split_at_mut(self.panel_words(length).0);
+        let token = |at: usize| &qkv[at * 3 * self.hidden..];
+        arithmetic.pack_columns(length, d, |at| &token(at)[key..], keys);
+        arithmetic.pack_rows(d, length, |at| &token(at)[value..][..d], values);
     }
 
-    /// The tasks: each sequence's rows, at most [`BLOCK_ROWS`] at a time.
-    fn blocks<'a>(
+    /// A sequence's tokens `x` `[length, k]` to its context, all by the thread that calls.
+    fn sequence<T: Number>(
         &self,
-        sequences: &Sequences,
-        packed: &'a CpuBuffer,
-        context: &'a mut CpuBuffer,
-    ) -> Vec<Block<'a>> {
-        let (mut packed, mut context) = (packed.data(), context.data_mut());
-        let mut blocks = Vec::new();
-        for sequence in sequences.ranges() {
-            let length = sequence.len();
-            let (own, after) = packed.split_at(self.packed_size(length));
-            packed = after;
-            for first in sequence.clone().step_by(BLOCK_ROWS) {
-                let rows = first..sequence.end.min(first + BLOCK_ROWS);
-                let (part, after) = context.split_at_mut(rows.len() * self.hidden);
-                context = after;
-                blocks.push(Block { rows, length, packed: own, context: part });
+        x: &[f32],
+        weights: &linear::Prepared,
+        queries: Queries,
+        out: &mut [f32],
+    ) {
+        let (device, hidden) = (self.device, self.hidden);
+        let length = x.len() / weights.inputs();
+        if length == 0 {
+            return out.fill(0.0);
+        }
+        let mut qkv = device.take_numbers::<T>(length * 3 * hidden);
+        let qkv = &mut qkv.numbers_mut::<T>()[..length * 3 * hidden];
+        match queries {
+            Queries::All => weights.block(device, x, Epilogue::None, qkv),
+            Queries::First => {
+                let first = &x[..weights.inputs()];
+                weights.block_columns(device, first, 0..hidden, Epilogue::None, qkv);
+                weights.block_columns(device, x, hidden..3 * hidden, Epilogue::None, qkv);
             }
         }
-        blocks
+        let mut packed = device.take(1, self.packed_words(length));
+        let size = packed.words().len() / self.heads;
+        for (head, part) in packed.words_mut().chunks_exact_mut(size).enumerate() {
+            self.pack_head(qkv, head, part);
+        }
+        self.attend(Sequence { qkv, packed: packed.words() }, 0, out);
     }
 
-    /// All heads of one block, a tile of rows at a time.
-    fn attend(&self, block: Block) {
-        let Tile { rows: height, columns } = self.tile;
-        let (keys, values) = self.panel_sizes(block.length);
-        let mut scores = vec![0.0; height * block.length.next_multiple_of(columns)];
-        for (head, packed) in block.packed.chunks_exact(keys + values).enumerate() {
+    /// All heads of the rows of a sequence from `first` on, a tile of them at a time, to `out`
+    /// `[rows, hidden]`.
+    fn attend<T: Number>(&self, sequence: Sequence<T>, first: usize, out: &mut [f32]) {
+        let (d, arithmetic) = (self.d, self.device.arithmetic);
+        let Tile { rows: most, columns } = self.tile;
+        let length = sequence.qkv.len() / (3 * self.hidden);
+        if length == 0 {
+            return out.fill(0.0);
+        }
+        let (keys, values) = self.panel_words(length);
+        let mut scratch = Scratch {
+            scores: vec![0.0; most * length.next_multiple_of(columns)],
+            words: vec![0; most * arithmetic.words(length.max(d))],
+        };
+        for (head, packed) in sequence.packed.chunks_exact(keys + values).enumerate() {
             let (keys, values) = packed.split_at(keys);
-            for top in (0..block.rows.len()).step_by(height) {
-                let height = height.min(block.rows.len() - top);
-                let query = (block.rows.start + top) * 3 * self.hidden + head * self.d;
-                let sums = self.probabilities(height, query, keys, block.length, &mut scores);
-                let out = &mut block.context[top * self.hidden + head * self.d..];
-                self.weigh(height, &scores, &sums, values, block.length, out);
+            for (top, height) in tiles(out.len() / self.hidden, most) {
+                let query = (first + top) * 3 * self.hidden + head * d;
+                let query = &sequence.qkv[query..];
+                let sums = self.probabilities(height, query, keys, length, &mut scratch);
+                let out = &mut out[top * self.hidden + head * d..];
+                self.weigh(height, &mut scratch, &sums, values, length, out);
             }
         }
     }
 
-    /// `exp(Q Kᵀ / sqrt(d) - max)` of some rows into `scores`, and each row's sum.
-    fn probabilities(
+    /// `exp(Q Kᵀ / sqrt(d) - max)` of some rows into the scores, and each row's sum.
+    fn probabilities<T: Number>(
         &self,
         height: usize,
-        query: usize,
-        keys: &[f32],
+        query: &[T],
+        keys: &[u32],
         length: usize,
-        scores: &mut [f32],
+        scratch: &mut Scratch,
     ) -> [f32; TILE_ROWS_MAX] {
-        let columns = self.tile.columns;
+        let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
-        let queries = &self.qkv.data()[query..];
-        for (index, panel) in keys.chunks_exact(self.d * columns).enumerate() {
-            let out = &mut scores[index * columns..];
-            self.device.isa.multiply(height, queries, 3 * self.hidden, panel, out, stride);
+        let Scratch { scores, words } = scratch;
+        let query = arithmetic.rows(query, 3 * self.hidden, (height, self.d), words);
+        for (index, panel) in keys.chunks_exact(arithmetic.words(self.d) * columns).enumerate() {
+            arithmetic.multiply(query, (0, height), panel, &mut scores[index * columns..], stride);
         }
         let scale = 1.0 / (self.d as f32).sqrt();
         let mut sums = [0.0; TILE_ROWS_MAX];
@@ -181,7 +281,12 @@ impl Shape<'_> {
                 for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums).take(height) {
                     let row = &mut row[..length];
                     let most = cpu::max(row);
-                    row.iter_mut().for_each(|x| *x = cpu::exp((*x - most) * scale));
+                    if arithmetic.is_f32() {
+                        row.iter_mut().for_each(|x| *x = cpu::exp((*x - most) * scale));
+                    } else {
+                        let scale = scale * LOG2_E;
+                        row.iter_mut().for_each(|x| *x = cpu::exp2_rough((*x - most) * scale));
+                    }
                     *sum = cpu::sum(row);
                 }
             },
@@ -193,17 +298,19 @@ impl Shape<'_> {
     fn weigh(
         &self,
         height: usize,
-        scores: &[f32],
+        scratch: &mut Scratch,
         sums: &[f32; TILE_ROWS_MAX],
-        values: &[f32],
+        values: &[u32],
         length: usize,
         out: &mut [f32],
     ) {
-        let columns = self.tile.columns;
+        let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
+        let Scratch { scores, words } = scratch;
+        let weights = arithmetic.rows(&scores[..], stride, (height, length), words);
         let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
-        for (index, panel) in values.chunks_exact(length * columns).enumerate() {
-            self.device.isa.multiply(height, scores, stride, panel, &mut tile, columns);
+        for (index, panel) in values.chunks_exact(arithmetic.words(length) * columns).enumerate() {
+            arithmetic.multiply(weights, (0, height), panel, &mut tile, columns);
             let first = index * columns;
             let width = columns.min(self.d - first);
             for ((row, tile), sum) in tile.chunks_exact(columns).enumerate().zip(sums).take(height)

@@ -8,12 +8,30 @@ pub(super) type Portable = pulp::Scalar128b;
 
 /// A set of vector instructions. Kernels are written once and compiled for each.
 #[derive(Clone, Copy, Debug)]
-pub struct Isa(Arch);
+pub struct Isa {
+    arch: Arch,
+    /// AVX-512's `vdpbf16ps`. Set only where the machine was found to have it.
+    bf16: bool,
+    /// AVX-512's `vpdpbusd`. Set only where the machine was found to have it.
+    int8: bool,
+}
 
 impl Isa {
     /// The best that this machine has.
     pub fn detect() -> Isa {
-        Isa(Arch::new())
+        let plain = Isa::plain(Arch::new());
+        #[cfg(target_arch = "x86_64")]
+        if let Arch::V4(_) = plain.arch {
+            let bf16 = is_x86_feature_detected!("avx512bf16");
+            let int8 = is_x86_feature_detected!("avx512vnni");
+            return Isa { bf16, int8, ..plain };
+        }
+        plain
+    }
+
+    /// Without dot products of narrow numbers.
+    fn plain(arch: Arch) -> Isa {
+        Isa { arch, bf16: false, int8: false }
     }
 
     /// All that this machine has, the best first, so that tests can run every one of them.
@@ -21,31 +39,49 @@ impl Isa {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            all.extend(pulp::x86::V4::try_new().map(|v4| Isa(Arch::V4(v4))));
-            all.extend(pulp::x86::V3::try_new().map(|v3| Isa(Arch::V3(v3))));
+            let best = Isa::detect();
+            all.extend((best.bf16 || best.int8).then_some(best));
+            all.extend(pulp::x86::V4::try_new().map(|v4| Isa::plain(Arch::V4(v4))));
+            all.extend(pulp::x86::V3::try_new().map(|v3| Isa::plain(Arch::V3(v3))));
         }
         #[cfg(target_arch = "aarch64")]
         all.push(Isa::detect());
-        all.push(Isa(Arch::Scalar));
+        all.push(Isa::plain(Arch::Scalar));
         all
     }
 
     /// Its name, for logs.
     pub fn name(self) -> &'static str {
-        match self.0 {
+        match (self.arch, self.bf16, self.int8) {
             #[cfg(target_arch = "x86_64")]
-            Arch::V4(_) => "AVX-512",
+            (Arch::V4(_), true, true) => "AVX-512 with BF16 and VNNI",
             #[cfg(target_arch = "x86_64")]
-            Arch::V3(_) => "AVX2 + FMA",
-            Arch::Scalar => "portable",
+            (Arch::V4(_), true, false) => "AVX-512 with BF16",
+            #[cfg(target_arch = "x86_64")]
+            (Arch::V4(_), false, true) => "AVX-512 with VNNI",
+            #[cfg(target_arch = "x86_64")]
+            (Arch::V4(_), false, false) => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            (Arch::V3(_), ..) => "AVX2 + FMA",
+            (Arch::Scalar, ..) => "portable",
             #[allow(unreachable_patterns)]
             _ => "vector",
         }
     }
 
+    /// Whether it multiplies pairs of bf16.
+    pub(crate) fn has_bf16(self) -> bool {
+        self.bf16
+    }
+
+    /// Whether it multiplies quads of 8-bit whole numbers.
+    pub(crate) fn has_int8(self) -> bool {
+        self.int8
+    }
+
     /// Runs `work` compiled for these instructions.
     pub(crate) fn run<W: WithSimd>(self, work: W) -> W::Output {
-        match self.0 {
+        match self.arch {
             Arch::Scalar => pulp::Scalar128b.vectorize(work),
             vector => vector.dispatch(work),
         }

@@ -61,6 +61,11 @@ impl CpuBuffer {
         self.columns
     }
 
+    /// `[rows, columns]`.
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
     /// All values, row-major.
     pub fn data(&self) -> &[f32] {
         &self.data
@@ -68,6 +73,20 @@ impl CpuBuffer {
 
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
+    }
+
+    /// The same memory for numbers of another type.
+    pub(crate) fn numbers_mut<T: bytemuck::Pod>(&mut self) -> &mut [T] {
+        bytemuck::cast_slice_mut(&mut self.data)
+    }
+
+    /// The same memory for words of another meaning.
+    pub(crate) fn words(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.data)
+    }
+
+    pub(crate) fn words_mut(&mut self) -> &mut [u32] {
+        bytemuck::cast_slice_mut(&mut self.data)
     }
 }
 

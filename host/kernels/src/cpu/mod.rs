@@ -1,32 +1,48 @@
-//! The CPU as a device: f32, rayon, whatever vector instructions the machine has.
+//! The CPU as a device: rayon, whatever vector instructions the machine has, and a [`Precision`].
 
+mod arithmetic;
+mod bf16;
+mod dot;
+mod fused;
+mod int8;
 mod isa;
 mod math;
+mod matrix;
 mod memory;
+mod precision;
 mod tile;
 
 use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::attention::Queries;
 use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWeights};
 use crate::{Epilogue, Pooling, Sequences};
 use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
+pub(crate) use arithmetic::{Arithmetic, Rows};
+pub(crate) use bf16::{Bf16, Number};
+pub(crate) use int8::MOST_INPUTS;
 pub use isa::Isa;
-pub(crate) use math::{dot, exp, gelu, max, sum};
+pub(crate) use math::{dot, exp, exp2_rough, gelu, gelu_rough, max, sum};
+pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
-pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels};
+pub use precision::Precision;
+pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels, tiles};
 
 /// A pool of threads with its own memory.
 pub struct CpuDevice {
     pub(crate) isa: Isa,
+    pub(crate) precision: Precision,
+    /// Of everything that is not whole numbers.
+    pub(crate) arithmetic: Arithmetic,
     threads: ThreadPool,
     memory: Arc<memory::Memory>,
 }
 
 impl CpuDevice {
-    /// A device of `threads` threads; 0 takes as many as the machine runs at once.
+    /// A device of `threads` threads that computes in f32; 0 takes as many as the machine runs at once.
     /// Refuses when the system gives no threads.
     pub fn new(threads: usize) -> Result<CpuDevice, KernelError> {
         CpuDevice::with_isa(threads, Isa::detect())
@@ -39,7 +55,25 @@ impl CpuDevice {
             .thread_name(|index| format!("trine-cpu-{index}"))
             .build()
             .map_err(|e| KernelError::Device(format!("cannot start threads: {e}")))?;
-        Ok(CpuDevice { isa, threads, memory: Arc::default() })
+        let precision = Precision::F32;
+        let arithmetic = Arithmetic::new(isa, precision);
+        Ok(CpuDevice { isa, precision, arithmetic, threads, memory: Arc::default() })
+    }
+
+    /// As [`CpuDevice::new`], multiplying in other numbers.
+    pub fn with_precision(threads: usize, precision: Precision) -> Result<CpuDevice, KernelError> {
+        Ok(CpuDevice::new(threads)?.at(precision))
+    }
+
+    /// The same device, multiplying in other numbers. Matrices prepared before keep theirs.
+    pub fn at(self, precision: Precision) -> CpuDevice {
+        let arithmetic = Arithmetic::new(self.isa, precision);
+        CpuDevice { precision, arithmetic, ..self }
+    }
+
+    /// The numbers in which it multiplies.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// How many threads compute.
@@ -50,6 +84,11 @@ impl CpuDevice {
     /// A matrix to be overwritten whole: what it holds is unspecified.
     pub(crate) fn take(&self, rows: usize, columns: usize) -> CpuBuffer {
         CpuBuffer::take(&self.memory, rows, columns)
+    }
+
+    /// Memory for `count` numbers, to be overwritten whole.
+    pub(crate) fn take_numbers<T: Number>(&self, count: usize) -> CpuBuffer {
+        self.take(1, (count * size_of::<T>()).div_ceil(size_of::<f32>()))
     }
 }
 
@@ -62,7 +101,8 @@ impl Device for CpuDevice {
     type Norm = layer_norm::Prepared;
 
     fn name(&self) -> String {
-        format!("CPU, {} threads, {}", self.threads(), self.isa.name())
+        let (threads, precision) = (self.threads(), self.precision.name());
+        format!("CPU, {threads} threads, {}, {precision}", self.isa.name())
     }
 
     fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -133,7 +173,7 @@ impl Device for CpuDevice {
         sequences: &Self::Packing,
         heads: usize,
     ) -> Result<Self::Buffer, KernelError> {
-        self.enter(|| attention::run(self, qkv, sequences, heads))
+        self.enter(|| attention::run(self, qkv, sequences, heads, Queries::All))
     }
 
     fn layer_norm(
@@ -162,5 +202,47 @@ impl Device for CpuDevice {
         pairs: &[(u32, u32)],
     ) -> Result<Self::Buffer, KernelError> {
         self.enter(|| maxsim::run(self, x, sequences, pairs))
+    }
+
+    fn linear_norm(
+        &self,
+        x: &Self::Buffer,
+        weights: &Self::Linear,
+        residual: &Self::Buffer,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| fused::linear_norm(self, x, weights, residual, norm))
+    }
+
+    fn feed_forward(
+        &self,
+        x: &Self::Buffer,
+        up: &Self::Linear,
+        down: &Self::Linear,
+        norm: &Self::Norm,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| fused::feed_forward(self, x, up, down, norm))
+    }
+
+    fn self_attention(
+        &self,
+        x: &Self::Buffer,
+        query_key_value: &Self::Linear,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError> {
+        let queries = Queries::All;
+        self.enter(|| fused::self_attention(self, x, query_key_value, sequences, heads, queries))
+    }
+
+    fn first_attention(
+        &self,
+        x: &Self::Buffer,
+        query_key_value: &Self::Linear,
+        sequences: &Self::Packing,
+        heads: usize,
+    ) -> Result<Self::Buffer, KernelError> {
+        let queries = Queries::First;
+        self.enter(|| fused::self_attention(self, x, query_key_value, sequences, heads, queries))
     }
 }

@@ -33,6 +33,19 @@ impl Prepared {
         self.gamma.len()
     }
 
+    /// Normalises rows in place.
+    pub(crate) fn rows(&self, device: &CpuDevice, rows: &mut [f32]) {
+        device.isa.each(
+            #[inline(always)]
+            || {
+                // A loop, not `for_each`, whose closure would not be compiled for these instructions.
+                for row in rows.chunks_exact_mut(self.width()) {
+                    self.row(row);
+                }
+            },
+        );
+    }
+
     /// Normalises one row in place.
     #[inline(always)]
     pub(crate) fn row(&self, z: &mut [f32]) {
@@ -76,7 +89,7 @@ pub(crate) fn run(
     norm: &Prepared,
 ) -> Result<CpuBuffer, KernelError> {
     let (rows, width) = (x.rows(), norm.width());
-    fits([rows, x.columns()], residual.map(|r| [r.rows(), r.columns()]), width)?;
+    fits(x.shape(), residual.map(CpuBuffer::shape), width)?;
     let mut y = device.take(rows, width);
     let blocks = y.data_mut().par_chunks_mut(BLOCK_ROWS * width);
     blocks.zip(x.data().par_chunks(BLOCK_ROWS * width)).enumerate().for_each(|(block, (y, x))| {
@@ -88,7 +101,9 @@ pub(crate) fn run(
                     let residual = residual.data()[block * BLOCK_ROWS * width..].iter();
                     y.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
                 }
-                y.chunks_exact_mut(width).for_each(|row| norm.row(row));
+                for row in y.chunks_exact_mut(width) {
+                    norm.row(row);
+                }
             },
         );
     });

@@ -1,15 +1,22 @@
 //! Matrix product with a fused last step: `y = f(x Wᵀ + b)`.
 //!
 //! `x` `[m, k]`, `W` `[n, k]` (as PyTorch's `nn.Linear` stores it), `b` `[n]` -> `y` `[m, n]`.
-//! Products are summed in f32 over k from 0 upwards, then the bias is added, then the
-//! [`Epilogue`] applied. Refused: `x` whose columns are not `k`, a residual that is not `[m, n]`.
+//! Products are summed over k from 0 upwards, in f32 or, of whole numbers, exactly; then the bias
+//! is added, then the [`Epilogue`] applied. What is rounded before is a matter of the device, on
+//! the CPU of its [`crate::Precision`]. Refused: `x` whose columns are not `k`, a residual that is
+//! not `[m, n]`, and at int8 more than 66,311 inputs.
 
 mod gpu;
 pub mod reference;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::cpu::{self, CpuBuffer, CpuDevice, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile};
+use crate::cpu::{
+    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, TILE_COLUMNS_MAX,
+    TILE_ROWS_MAX, Tile, tiles,
+};
 use crate::device::{KernelError, LinearWeights};
 
 pub use gpu::GpuWeights;
@@ -20,7 +27,8 @@ pub(crate) use gpu::{Units, units_multiply};
 pub enum Epilogue<B> {
     /// Nothing.
     None,
-    /// `x Phi(x)` by the exact error function, not its tanh approximation; within 1e-6.
+    /// `x Phi(x)` by the exact error function, not its tanh approximation; within 1e-6, or
+    /// within 1e-4 where inputs are rounded to 8 bits.
     Gelu,
     /// The hyperbolic tangent.
     Tanh,
@@ -28,11 +36,23 @@ pub enum Epilogue<B> {
     Residual(B),
 }
 
-/// Weights in panels, see [`crate::cpu`].
+impl<B> Epilogue<B> {
+    /// The same with another form of the residual.
+    pub(crate) fn map<C>(self, form: impl FnOnce(B) -> C) -> Epilogue<C> {
+        match self {
+            Epilogue::None => Epilogue::None,
+            Epilogue::Gelu => Epilogue::Gelu,
+            Epilogue::Tanh => Epilogue::Tanh,
+            Epilogue::Residual(residual) => Epilogue::Residual(form(residual)),
+        }
+    }
+}
+
+/// Weights in the numbers of their device's precision.
 pub struct Prepared {
     n: usize,
     k: usize,
-    panels: Vec<f32>,
+    matrix: Matrix,
     /// Filled up with zeros to whole panels.
     bias: Vec<f32>,
 }
@@ -41,13 +61,165 @@ impl Prepared {
     pub(crate) fn new(device: &CpuDevice, weights: LinearWeights) -> Result<Prepared, KernelError> {
         check(weights)?;
         let LinearWeights { weight, bias, n, k } = weights;
-        let columns = device.isa.tile().columns;
-        let whole = n.next_multiple_of(columns);
-        let mut panels = vec![0.0; whole * k];
-        cpu::pack_panels(columns, n, k, |j| &weight[j * k..][..k], &mut panels);
+        if device.precision() == Precision::Int8 && k > MOST_INPUTS {
+            let reason = format!("{k} inputs; int8 adds up at most {MOST_INPUTS}");
+            return Err(KernelError::shape("linear", reason));
+        }
+        let matrix = Matrix::new(device, weight, n, k);
         let mut bias = bias.to_vec();
-        bias.resize(whole, 0.0);
-        Ok(Prepared { n, k, panels, bias })
+        bias.resize(n.next_multiple_of(device.isa.tile().columns), 0.0);
+        Ok(Prepared { n, k, matrix, bias })
+    }
+
+    /// Outputs.
+    pub(crate) fn outputs(&self) -> usize {
+        self.n
+    }
+
+    /// Inputs.
+    pub(crate) fn inputs(&self) -> usize {
+        self.k
+    }
+
+    /// Refuses operands that do not fit together.
+    pub(crate) fn fits(
+        &self,
+        x: &CpuBuffer,
+        epilogue: Epilogue<&CpuBuffer>,
+    ) -> Result<(), KernelError> {
+        let residual = match epilogue {
+            Epilogue::Residual(residual) => Some(residual.shape()),
+            _ => None,
+        };
+        fits(x.shape(), residual, self.n, self.k)
+    }
+
+    /// `y = f(x Wᵀ + b)` of some rows, all by the thread that calls.
+    pub(crate) fn block<T: Number, U: Number>(
+        &self,
+        device: &CpuDevice,
+        x: &[T],
+        epilogue: Epilogue<&[f32]>,
+        y: &mut [U],
+    ) {
+        self.block_columns(device, x, 0..self.n, epilogue, y);
+    }
+
+    /// [`Prepared::block`] of the panels in which some columns of `y` lie; `y` has all columns.
+    pub(crate) fn block_columns<T: Number, U: Number>(
+        &self,
+        device: &CpuDevice,
+        x: &[T],
+        columns: Range<usize>,
+        epilogue: Epilogue<&[f32]>,
+        y: &mut [U],
+    ) {
+        let rows = x.len() / self.k;
+        let mut scratch = None;
+        let x = self.matrix.left(device, x, &mut scratch);
+        let width = device.isa.tile().columns;
+        for panel in columns.start / width..columns.end.div_ceil(width) {
+            self.panel(device, &x, rows, panel, epilogue, &mut y[panel * width..], self.n);
+        }
+    }
+
+    /// One panel times `rows` rows; `out` begins at the panel's first column and has `stride`
+    /// elements a row.
+    #[expect(clippy::too_many_arguments, reason = "two matrices and where they lie")]
+    fn panel<'a, U: Number>(
+        &'a self,
+        device: &CpuDevice,
+        x: &Left,
+        rows: usize,
+        panel: usize,
+        epilogue: Epilogue<&'a [f32]>,
+        out: &mut [U],
+        stride: usize,
+    ) {
+        let Tile { rows: most, columns } = device.isa.tile();
+        let first = panel * columns;
+        let width = columns.min(self.n - first);
+        let bias = &self.bias[first..][..columns];
+        let rough = device.precision() != Precision::F32;
+        let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
+        for (top, height) in tiles(rows, most) {
+            let tile = &mut tile[..height * columns];
+            self.matrix.multiply(x, (top, height), panel, tile);
+            let residual = |residual: &'a [f32]| &residual[top * self.n + first..];
+            let epilogue = epilogue.map(residual);
+            let last = Last { bias, epilogue, rough, n: self.n, width, stride };
+            last.finish(device, tile, &mut out[top * stride..]);
+        }
+    }
+}
+
+/// What is left to do with a tile.
+struct Last<'a> {
+    bias: &'a [f32],
+    /// A residual begins where the tile does and has `n` elements a row.
+    epilogue: Epilogue<&'a [f32]>,
+    /// Whether GELU need only be as exact as bf16.
+    rough: bool,
+    n: usize,
+    /// Columns of the tile that the result has.
+    width: usize,
+    /// Elements of the result's rows.
+    stride: usize,
+}
+
+impl Last<'_> {
+    /// Adds the bias to a tile, applies the epilogue, writes to `out`.
+    #[inline]
+    fn finish<U: Number>(&self, device: &CpuDevice, tile: &mut [f32], out: &mut [U]) {
+        let columns = device.isa.tile().columns;
+        let residual = match self.epilogue {
+            Epilogue::Residual(residual) => Some((residual, self.n)),
+            _ => None,
+        };
+        device.isa.add_rows(tile, columns, self.bias, residual);
+        device.isa.each(
+            #[inline(always)]
+            || match columns {
+                // Constants, so that the compiler makes whole vectors of them.
+                32 => self.apply::<32, U>(tile, out),
+                16 => self.apply::<16, U>(tile, out),
+                _ => self.apply::<8, U>(tile, out),
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn apply<const COLUMNS: usize, U: Number>(&self, tile: &[f32], out: &mut [U]) {
+        match self.epilogue {
+            Epilogue::None | Epilogue::Residual(_) => self.each::<COLUMNS, U>(tile, out, |y| y),
+            Epilogue::Gelu if self.rough => self.each::<COLUMNS, U>(tile, out, cpu::gelu_rough),
+            Epilogue::Gelu => self.each::<COLUMNS, U>(tile, out, cpu::gelu),
+            Epilogue::Tanh => self.each::<COLUMNS, U>(tile, out, f32::tanh),
+        }
+    }
+
+    #[inline(always)]
+    fn each<const COLUMNS: usize, U: Number>(
+        &self,
+        tile: &[f32],
+        out: &mut [U],
+        function: impl Fn(f32) -> f32,
+    ) {
+        let rows = tile.as_chunks::<COLUMNS>().0.iter();
+        for (y, out) in rows.zip(out.chunks_mut(self.stride)) {
+            match out.first_chunk_mut::<COLUMNS>() {
+                Some(out) if self.width == COLUMNS => {
+                    for i in 0..COLUMNS {
+                        out[i] = U::nearest(function(y[i]));
+                    }
+                }
+                _ => {
+                    for i in 0..self.width {
+                        out[i] = U::nearest(function(y[i]));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -82,7 +254,12 @@ fn fits(
 
 /// Rows of `x` that one task works through. They stay in the second-level cache while the
 /// panels pass by; a multiple of every tile's height.
-const BLOCK_ROWS: usize = 48;
+pub(crate) const BLOCK_ROWS: usize = 48;
+
+/// Whether `rows` rows are enough for every thread to take blocks of them.
+pub(crate) fn by_rows(device: &CpuDevice, rows: usize) -> bool {
+    rows.div_ceil(BLOCK_ROWS) >= 2 * device.threads()
+}
 
 pub(crate) fn run(
     device: &CpuDevice,
@@ -90,106 +267,46 @@ pub(crate) fn run(
     weights: &Prepared,
     epilogue: Epilogue<&CpuBuffer>,
 ) -> Result<CpuBuffer, KernelError> {
+    weights.fits(x, epilogue)?;
     let (m, n) = (x.rows(), weights.n);
-    let residual = match epilogue {
-        Epilogue::Residual(residual) => Some([residual.rows(), residual.columns()]),
-        _ => None,
-    };
-    fits([m, x.columns()], residual, n, weights.k)?;
-    let product = Product { device, x, weights, epilogue, tile: device.isa.tile() };
     let mut y = device.take(m, n);
-    if m.div_ceil(BLOCK_ROWS) >= 2 * device.threads() {
-        product.by_rows(&mut y);
+    if m == 0 {
+        return Ok(y);
+    }
+    let epilogue = epilogue.map(CpuBuffer::data);
+    if by_rows(device, m) {
+        let blocks = y.data_mut().par_chunks_mut(BLOCK_ROWS * n).enumerate();
+        blocks.zip(x.data().par_chunks(BLOCK_ROWS * weights.k)).for_each(|((block, y), x)| {
+            let epilogue = epilogue.map(|residual| &residual[block * BLOCK_ROWS * n..]);
+            weights.block(device, x, epilogue, y);
+        });
     } else {
-        product.by_panels(&mut y);
+        by_panels(device, x.data(), weights, epilogue, &mut y);
     }
     Ok(y)
 }
 
-struct Product<'a> {
-    device: &'a CpuDevice,
-    x: &'a CpuBuffer,
-    weights: &'a Prepared,
-    epilogue: Epilogue<&'a CpuBuffer>,
-    tile: Tile,
-}
-
-impl Product<'_> {
-    /// Many rows: a task takes a block of them and all panels.
-    fn by_rows(&self, y: &mut CpuBuffer) {
-        let n = self.weights.n;
-        y.data_mut().par_chunks_mut(BLOCK_ROWS * n).enumerate().for_each(|(block, y)| {
-            let first = block * BLOCK_ROWS;
-            for panel in 0..n.div_ceil(self.tile.columns) {
-                self.panel(panel, first, y.len() / n, &mut y[panel * self.tile.columns..], n);
-            }
-        });
-    }
-
-    /// Few rows, such as one query's: a task takes a panel and all rows. The panels' results are
-    /// put together afterwards, which costs one move for k multiply-adds.
-    fn by_panels(&self, y: &mut CpuBuffer) {
-        let (m, n, columns) = (self.x.rows(), self.weights.n, self.tile.columns);
-        let mut parts = self.device.take(n.div_ceil(columns), m * columns);
-        if m == 0 {
-            return;
+/// Few rows, such as one query's: a task takes a panel and all rows. The panels' results are
+/// put together afterwards, which costs one move for k multiply-adds.
+fn by_panels(
+    device: &CpuDevice,
+    x: &[f32],
+    weights: &Prepared,
+    epilogue: Epilogue<&[f32]>,
+    y: &mut CpuBuffer,
+) {
+    let (m, n, columns) = (y.rows(), weights.n, device.isa.tile().columns);
+    let mut scratch = None;
+    let x = weights.matrix.left(device, x, &mut scratch);
+    let mut parts = device.take(n.div_ceil(columns), m * columns);
+    parts.data_mut().par_chunks_mut(m * columns).enumerate().for_each(|(panel, part)| {
+        weights.panel(device, &x, m, panel, epilogue, part, columns);
+    });
+    for (panel, part) in parts.data().chunks_exact(m * columns).enumerate() {
+        let first = panel * columns;
+        let width = columns.min(n - first);
+        for (y, part) in y.data_mut().chunks_exact_mut(n).zip(part.chunks_exact(columns)) {
+            y[first..first + width].copy_from_slice(&part[..width]);
         }
-        parts.data_mut().par_chunks_mut(m * columns).enumerate().for_each(|(panel, part)| {
-            self.panel(panel, 0, m, part, columns);
-        });
-        for (panel, part) in parts.data().chunks_exact(m * columns).enumerate() {
-            let first = panel * columns;
-            let width = columns.min(n - first);
-            for (y, part) in y.data_mut().chunks_exact_mut(n).zip(part.chunks_exact(columns)) {
-                y[first..first + width].copy_from_slice(&part[..width]);
-            }
-        }
-    }
-
-    /// One panel times the rows `first..first + rows`; `out` begins at the panel's first column
-    /// and has `stride` elements a row.
-    fn panel(&self, panel: usize, first: usize, rows: usize, out: &mut [f32], stride: usize) {
-        let Tile { rows: height, columns } = self.tile;
-        let (k, n) = (self.weights.k, self.weights.n);
-        let from = panel * columns;
-        let width = columns.min(n - from);
-        let values = &self.weights.panels[from * k..][..columns * k];
-        let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
-        for top in (0..rows).step_by(height) {
-            let height = height.min(rows - top);
-            let a = &self.x.data()[(first + top) * k..];
-            let tile = &mut tile[..height * columns];
-            self.device.isa.multiply(height, a, k, values, tile, columns);
-            self.finish(first + top, from, tile);
-            for (row, tile) in tile.chunks_exact(columns).enumerate() {
-                out[(top + row) * stride..][..width].copy_from_slice(&tile[..width]);
-            }
-        }
-    }
-
-    /// Bias and epilogue of a tile whose upper left element is `y[row, column]`.
-    fn finish(&self, row: usize, column: usize, tile: &mut [f32]) {
-        let (columns, n) = (self.tile.columns, self.weights.n);
-        let bias = &self.weights.bias[column..][..columns];
-        self.device.isa.each(
-            #[inline(always)]
-            || {
-                for values in tile.chunks_exact_mut(columns) {
-                    values.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
-                match self.epilogue {
-                    Epilogue::None => {}
-                    Epilogue::Gelu => tile.iter_mut().for_each(|y| *y = cpu::gelu(*y)),
-                    Epilogue::Tanh => tile.iter_mut().for_each(|y| *y = y.tanh()),
-                    Epilogue::Residual(residual) => {
-                        let rows = residual.data()[row * n..].chunks_exact(n);
-                        for (values, residual) in tile.chunks_exact_mut(columns).zip(rows) {
-                            let residual = residual[column..].iter();
-                            values.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
-                        }
-                    }
-                }
-            },
-        );
     }
 }

@@ -8,7 +8,7 @@
 mod cases;
 
 use crate::gpu::{Products, Storage};
-use crate::{Device, GpuDevice, KernelError};
+use crate::{Device, GpuDevice, KernelError, Precision};
 
 /// How exactly a device computes.
 #[derive(Clone, Copy, Debug)]
@@ -21,30 +21,62 @@ pub struct Exactness {
     pub arithmetic: f64,
     /// Largest relative error of an attention's weights where they meet the values.
     pub weights: f64,
+    /// Standard deviation of a term of a product, of factors in [-1, 1), by rounding them beyond
+    /// what is stored.
+    pub terms: f64,
+    /// Error of GELU beyond that of its argument.
+    pub gelu: f64,
 }
 
 impl Exactness {
     /// f32 with IEEE arithmetic and elementary functions within 2 ulp.
-    pub const CPU: Exactness =
-        Exactness { stored: |x| x, rounding: 0.0, arithmetic: 1.0, weights: 0.0 };
+    pub const CPU: Exactness = Exactness {
+        stored: |x| x,
+        rounding: 0.0,
+        arithmetic: 1.0,
+        weights: 0.0,
+        terms: 0.0,
+        gelu: 0.0,
+    };
+
+    /// The same, factors of products rounded to bf16 before. An attention's weights are rounded to
+    /// 8 bits, and within 1.1e-4 before that, after which they do not quite add up to 1.
+    pub const CPU_BF16: Exactness = Exactness {
+        stored: |x| half::bf16::from_f32(x).to_f32(),
+        weights: 0.5 / 256.0 + 2.2e-4,
+        gelu: 1e-4,
+        ..Exactness::CPU
+    };
+
+    /// The same, linear layers in steps of 1/127 of an output's largest weight and 1/255 of the
+    /// range of a row: an error that is uniform in a step has its square / 12, and the factor that
+    /// it meets a mean square of 1/3. The root of ((1/127)^2 + (2/255)^2) / 36.
+    pub const CPU_INT8: Exactness = Exactness { terms: 1.86e-3, ..Exactness::CPU_BF16 };
 
     /// f32 as Vulkan asks for it: division within 2.5 ulp, `exp(x)` within 3 + 2|x| ulp
     /// (Vulkan specification, "Precision and Operation of SPIR-V Instructions"), against scores
     /// up to 30.
-    pub const GPU_F32: Exactness =
-        Exactness { stored: |x| x, rounding: 0.0, arithmetic: 4.0, weights: 0.0 };
+    pub const GPU_F32: Exactness = Exactness { arithmetic: 4.0, ..Exactness::CPU };
 
     /// The same in between, and results rounded to f16's 11 bits: half a unit of the last, and a
     /// little where the unrounded values straddle a boundary.
     pub const GPU_F16: Exactness = Exactness {
         stored: |x| half::f16::from_f32(x).to_f32(),
         rounding: 1.02 / 2048.0,
-        arithmetic: 4.0,
-        weights: 0.0,
+        ..Exactness::GPU_F32
     };
 
     /// The same on matrix units, which take an attention's weights in f16 too.
     pub const GPU_UNITS: Exactness = Exactness { weights: 0.5 / 1024.0, ..Exactness::GPU_F16 };
+
+    /// Of the CPU at a precision.
+    pub fn at(precision: Precision) -> Exactness {
+        match precision {
+            Precision::F32 => Exactness::CPU,
+            Precision::Bf16 => Exactness::CPU_BF16,
+            Precision::Int8 => Exactness::CPU_INT8,
+        }
+    }
 
     /// Of a GPU as it was opened.
     pub fn of(device: &GpuDevice) -> Exactness {
@@ -53,6 +85,11 @@ impl Exactness {
             (Storage::F16, Products::Tiled) => Exactness::GPU_F16,
             (Storage::F16, Products::Cooperative) => Exactness::GPU_UNITS,
         }
+    }
+
+    /// What [`Bench::compare`] takes for a tolerance and an error that is no matter of arithmetic.
+    fn tolerance(&self, arithmetic: f64, other: f64) -> f64 {
+        arithmetic + other / self.arithmetic
     }
 }
 

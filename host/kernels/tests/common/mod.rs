@@ -1,18 +1,24 @@
 //! What the tests share: every device there is.
 
+#![allow(dead_code, reason = "not every test file needs every device")]
+
 use trine_kernels::cpu::Isa;
 use trine_kernels::gpu::{Adapter, GpuOptions, Products, Storage};
-use trine_kernels::{CpuDevice, GpuDevice};
+use trine_kernels::{CpuDevice, GpuDevice, Precision};
+
+/// One device for each instruction set that this machine has, at every precision.
+pub fn cpus() -> impl Iterator<Item = CpuDevice> {
+    Precision::ALL.into_iter().flat_map(cpus_at)
+}
 
 /// One device for each instruction set that this machine has.
-#[allow(dead_code, reason = "not every test file needs the CPU")]
-pub fn cpus() -> Vec<CpuDevice> {
-    Isa::available().into_iter().map(|isa| CpuDevice::with_isa(2, isa).unwrap()).collect()
+pub fn cpus_at(precision: Precision) -> impl Iterator<Item = CpuDevice> {
+    let device = move |isa| CpuDevice::with_isa(2, isa).unwrap().at(precision);
+    Isa::available().into_iter().map(device)
 }
 
 /// Each adapter in each way in which it can be used. None is a failure where the environment
 /// says that there is one.
-#[allow(dead_code, reason = "not every test file needs a GPU")]
 pub fn gpus() -> Vec<GpuDevice> {
     let mut devices = Vec::new();
     for adapter in Adapter::all() {

@@ -1,0 +1,230 @@
+//! How the operands of a product lie in memory, and the product of a tile of them.
+//!
+//! Both are words of 32 bits, of which a word holds one or two numbers that follow each other in
+//! k. The left operand is rows of words; the right one panels `[words, Tile::columns]`.
+
+use super::bf16::{self, Number};
+use super::dot::Operands;
+use super::{Isa, Precision, Tile};
+
+/// f32 or bf16 products by the instructions there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arithmetic {
+    isa: Isa,
+    numbers: Numbers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbers {
+    /// An f32 a word.
+    F32,
+    /// A bf16 a word, widened to f32: for machines without products of pairs.
+    Widened,
+    /// Two bf16 a word.
+    Pairs,
+}
+
+/// Some rows of a left operand.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) words: &'a [u32],
+    /// Words from one row to the next.
+    pub(crate) stride: usize,
+}
+
+impl Arithmetic {
+    /// What multiplies at a precision; int8's whole numbers are [`super::int8`]'s, and what is not
+    /// done in those is done in bf16.
+    pub(crate) fn new(isa: Isa, precision: Precision) -> Arithmetic {
+        let numbers = match precision {
+            Precision::F32 => Numbers::F32,
+            Precision::Bf16 | Precision::Int8 if isa.has_bf16() => Numbers::Pairs,
+            Precision::Bf16 | Precision::Int8 => Numbers::Widened,
+        };
+        Arithmetic { isa, numbers }
+    }
+
+    pub(crate) fn tile(self) -> Tile {
+        self.isa.tile()
+    }
+
+    /// Whether a left operand is the f32 rows themselves.
+    pub(crate) fn is_f32(self) -> bool {
+        self.numbers == Numbers::F32
+    }
+
+    /// Words that hold `k` numbers.
+    pub(crate) fn words(self, k: usize) -> usize {
+        if self.numbers == Numbers::Pairs { k.div_ceil(2) } else { k }
+    }
+
+    /// `count` rows of `k` numbers, `stride` apart, as a left operand. What is not already one is
+    /// written to `scratch`, which must hold `count * words(k)` words.
+    pub(crate) fn rows<'a, T: Number>(
+        self,
+        x: &'a [T],
+        stride: usize,
+        (count, k): (usize, usize),
+        scratch: &'a mut [u32],
+    ) -> Rows<'a> {
+        let width = self.words(k);
+        if count == 0 || k == 0 {
+            return Rows { words: &[], stride: 0 };
+        }
+        if let Some((words, stride)) = self.as_words(x, stride, k) {
+            return Rows { words, stride };
+        }
+        let rows = x.chunks(stride).map(|row| &row[..k]);
+        let places = scratch[..count * width].chunks_exact_mut(width);
+        self.isa.each(
+            #[inline(always)]
+            || {
+                for (row, words) in rows.zip(places) {
+                    self.convert(row, words);
+                }
+            },
+        );
+        Rows { words: &scratch[..count * width], stride: width }
+    }
+
+    /// Rows that hold the same bits as their words: of f32 for products of f32, of an even number
+    /// of bf16 for those of pairs.
+    fn as_words<T: Number>(self, x: &[T], stride: usize, k: usize) -> Option<(&[u32], usize)> {
+        let per_word = size_of::<u32>() / size_of::<T>();
+        let same = match self.numbers {
+            Numbers::F32 => per_word == 1,
+            Numbers::Widened => false,
+            Numbers::Pairs => per_word == 2,
+        };
+        if !same || !k.is_multiple_of(per_word) || !stride.is_multiple_of(per_word) {
+            return None;
+        }
+        // The last row may end in the middle of a word after its k numbers.
+        let whole = &x[..x.len() / per_word * per_word];
+        Some((bytemuck::try_cast_slice(whole).ok()?, stride / per_word))
+    }
+
+    /// A matrix `[k, n]`, given as columns of length `k`, as panels; the last one is filled up with
+    /// zeros.
+    pub(crate) fn pack_columns<'a, T: Number>(
+        self,
+        n: usize,
+        k: usize,
+        column: impl Fn(usize) -> &'a [T],
+        panels: &mut [u32],
+    ) {
+        if k == 0 {
+            return;
+        }
+        let (columns, width) = (self.tile().columns, self.words(k));
+        // Rounded along k, where numbers that share a word are neighbours, then turned.
+        let mut words = vec![0; columns * width];
+        for (index, panel) in panels.chunks_exact_mut(width * columns).enumerate() {
+            let first = index * columns;
+            let filled = columns.min(n.saturating_sub(first));
+            self.isa.each(
+                #[inline(always)]
+                || {
+                    for (lane, words) in words.chunks_exact_mut(width).take(filled).enumerate() {
+                        self.convert(&column(first + lane)[..k], words);
+                    }
+                    for (at, row) in panel.chunks_exact_mut(columns).enumerate() {
+                        let lanes = words[at..].iter().step_by(width);
+                        let (row, rest) = row.split_at_mut(filled);
+                        row.iter_mut().zip(lanes).for_each(|(place, word)| *place = *word);
+                        rest.fill(0);
+                    }
+                },
+            );
+        }
+    }
+
+    /// Consecutive numbers of k to words, of which the last is filled up with a zero.
+    #[inline(always)]
+    fn convert<T: Number>(self, x: &[T], words: &mut [u32]) {
+        if self.numbers == Numbers::Pairs {
+            let (pairs, last) = x.as_chunks::<2>();
+            words.iter_mut().zip(pairs).for_each(|(w, &[a, b])| *w = bf16::pair(a, b));
+            if let (&[last], Some(word)) = (last, words.last_mut()) {
+                *word = bf16::pair(last, T::zeroed());
+            }
+        } else {
+            self.convert_singly(x, words);
+        }
+    }
+
+    /// Numbers to a word each.
+    #[inline(always)]
+    fn convert_singly<T: Number>(self, x: &[T], words: &mut [u32]) {
+        if self.is_f32()
+            && let Ok(x) = bytemuck::try_cast_slice(x)
+        {
+            words.copy_from_slice(x);
+        } else {
+            words.iter_mut().zip(x).for_each(|(w, &x)| *w = x.rounded());
+        }
+    }
+
+    /// A matrix `[k, n]`, given as rows of length `n`, as panels; the last one is filled up with
+    /// zeros.
+    pub(crate) fn pack_rows<'a, T: Number>(
+        self,
+        n: usize,
+        k: usize,
+        row: impl Fn(usize) -> &'a [T],
+        panels: &mut [u32],
+    ) {
+        if k == 0 {
+            return;
+        }
+        let columns = self.tile().columns;
+        self.isa.each(
+            #[inline(always)]
+            || {
+                for (index, panel) in panels.chunks_exact_mut(self.words(k) * columns).enumerate() {
+                    let first = index * columns;
+                    let filled = columns.min(n - first);
+                    let part = |at: usize| &row(at)[first..][..filled];
+                    for (at, words) in panel.chunks_exact_mut(columns).enumerate() {
+                        let (words, rest) = words.split_at_mut(filled);
+                        rest.fill(0);
+                        if self.numbers != Numbers::Pairs {
+                            self.convert_singly(part(at), words);
+                        } else if 2 * at + 1 < k {
+                            let pairs = part(2 * at).iter().zip(part(2 * at + 1));
+                            let places = words.iter_mut().zip(pairs);
+                            places.for_each(|(w, (&a, &b))| *w = bf16::pair(a, b));
+                        } else {
+                            let places = words.iter_mut().zip(part(2 * at));
+                            places.for_each(|(w, &x)| *w = bf16::pair(x, T::zeroed()));
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// `out = a * panel`: the rows `top..top + height`, at most [`Tile::rows`], times a panel; the
+    /// result's rows are `out_stride` apart.
+    ///
+    /// # Panics
+    /// When a slice is too short for these numbers, which no input can bring about.
+    #[inline]
+    pub(crate) fn multiply(
+        self,
+        a: Rows,
+        (top, height): (usize, usize),
+        panel: &[u32],
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        let (words, a_stride) = (&a.words[top * a.stride..], a.stride);
+        if self.numbers == Numbers::Pairs {
+            let rows = height;
+            self.isa.multiply_bf16(Operands { rows, a: words, a_stride, panel, out, out_stride });
+        } else {
+            let (a, panel) = (bytemuck::cast_slice(words), bytemuck::cast_slice(panel));
+            self.isa.multiply(height, a, a_stride, panel, out, out_stride);
+        }
+    }
+}

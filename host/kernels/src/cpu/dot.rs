@@ -1,0 +1,268 @@
+//! Tiles of narrow numbers, by AVX-512's dot products: the inner loops of bf16 and int8.
+//!
+//! As in [`super::tile`], but a word of 32 bits holds two bf16 or four 8-bit numbers that follow
+//! each other in k, and an instruction multiplies and adds all of a word. Each element of the
+//! result is one chain over the words of k: whatever the tile's height, a row's result is the
+//! same bits, and in whole numbers the sum itself.
+
+use super::Isa;
+
+/// A tile's operands. `a`: [`Operands::rows`] rows of words, `a_stride` apart; `panel`: words
+/// `[k, 32]`; `out`: rows of 32 elements, `out_stride` apart.
+pub(super) struct Operands<'a, T> {
+    pub(super) rows: usize,
+    pub(super) a: &'a [u32],
+    pub(super) a_stride: usize,
+    pub(super) panel: &'a [u32],
+    pub(super) out: &'a mut [T],
+    pub(super) out_stride: usize,
+}
+
+impl Isa {
+    /// `out = a * panel` of pairs of bf16, summed in f32. Inputs and sums below 1.2e-38 count as 0.
+    ///
+    /// # Panics
+    /// Where [`Isa::has_bf16`] is false, and when a slice is too short.
+    #[inline]
+    pub(super) fn multiply_bf16(self, operands: Operands<f32>) {
+        assert!(self.has_bf16());
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `has_bf16` is true only where the machine was found to have the instructions.
+        unsafe {
+            avx512::bf16(operands)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = operands.refuse();
+    }
+
+    /// `out = a * panel` of quads, u8 in `a` and i8 in the panel, summed exactly in i32.
+    ///
+    /// # Panics
+    /// Where [`Isa::has_int8`] is false, and when a slice is too short.
+    #[inline]
+    pub(super) fn multiply_int8(self, operands: Operands<i32>) {
+        assert!(self.has_int8());
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `has_int8` is true only where the machine was found to have the instructions.
+        unsafe {
+            avx512::int8(operands)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = operands.refuse();
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl<T> Operands<'_, T> {
+    fn refuse(self) -> ! {
+        let Operands { rows, a, a_stride, panel, out, out_stride } = self;
+        let words = a.len() + panel.len();
+        unreachable!("{rows} rows, {words} words, {a_stride}, {}, {out_stride}", out.len())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::Operands;
+
+    /// Elements across a tile: two vectors, as [`crate::cpu::tile`] has it.
+    const COLUMNS: usize = 32;
+
+    /// `$name` runs `$tile`, which is compiled for each height so that the sums stay in registers;
+    /// `$dot` adds the products of two vectors of words to a vector of sums.
+    macro_rules! tile {
+        ($name:ident, $tile:ident, $features:literal, $element:ty, $dot:expr) => {
+            #[target_feature(enable = $features)]
+            pub(super) fn $name(operands: Operands<$element>) {
+                match operands.rows {
+                    1 => $tile::<1>(operands),
+                    2 => $tile::<2>(operands),
+                    3 => $tile::<3>(operands),
+                    4 => $tile::<4>(operands),
+                    5 => $tile::<5>(operands),
+                    6 => $tile::<6>(operands),
+                    7 => $tile::<7>(operands),
+                    8 => $tile::<8>(operands),
+                    9 => $tile::<9>(operands),
+                    10 => $tile::<10>(operands),
+                    11 => $tile::<11>(operands),
+                    12 => $tile::<12>(operands),
+                    rows => unreachable!("a tile of {rows} rows"),
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            fn $tile<const ROWS: usize>(operands: Operands<$element>) {
+                let Operands { a, a_stride, panel, out, out_stride, .. } = operands;
+                let (panel, _) = panel.as_chunks::<COLUMNS>();
+                // Both are checked once, here; see `tile.rs`.
+                let fits = |stride: usize, row: usize, length: usize| {
+                    let last = stride.checked_mul(ROWS - 1);
+                    last.and_then(|start| start.checked_add(row)).is_some_and(|end| end <= length)
+                };
+                assert!(panel.is_empty() || fits(a_stride, panel.len(), a.len()));
+                assert!(fits(out_stride, COLUMNS, out.len()));
+                let mut sums = [[_mm512_setzero_si512(); 2]; ROWS];
+                for (at, b) in panel.iter().enumerate() {
+                    let b = b.as_ptr().cast::<__m512i>();
+                    // SAFETY: a panel's row is two vectors of 16 words.
+                    let b = unsafe { [b.read_unaligned(), b.add(1).read_unaligned()] };
+                    for row in 0..ROWS {
+                        // SAFETY: row < ROWS and at < k, so the first assertion covers the index.
+                        let a = unsafe { *a.get_unchecked(row * a_stride + at) };
+                        let a = _mm512_set1_epi32(a.cast_signed());
+                        sums[row] = [$dot(sums[row][0], a, b[0]), $dot(sums[row][1], a, b[1])];
+                    }
+                }
+                for row in 0..ROWS {
+                    // SAFETY: row < ROWS, so the second assertion covers the 32 elements from
+                    // here, of 32 bits each.
+                    unsafe {
+                        let out = out.as_mut_ptr().add(row * out_stride).cast::<[__m512i; 2]>();
+                        out.write_unaligned(sums[row]);
+                    }
+                }
+            }
+        };
+    }
+
+    tile!(bf16, bf16_tile, "avx512f,avx512bf16", f32, |sums, a, b| {
+        // SAFETY: vectors of the same size, of which every bit pattern is a value.
+        let [a, b] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([a, b]) };
+        _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sums), a, b))
+    });
+    tile!(int8, int8_tile, "avx512f,avx512vnni", i32, |sums, a, b| {
+        _mm512_dpbusd_epi32(sums, a, b)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small whole numbers, so that sums are exact in f32 too.
+    fn numbers(length: usize, seed: usize) -> Vec<i32> {
+        (0..length).map(|i| ((i * 31 + seed) * 17 % 13) as i32 - 6).collect()
+    }
+
+    /// `per` numbers of k to a word, each `32 / per` bits wide.
+    fn words(numbers: &[i32], per: usize, bits: impl Fn(i32) -> u32) -> Vec<u32> {
+        let width = 32 / per;
+        let word = |part: &[i32]| {
+            part.iter().enumerate().map(|(i, &x)| bits(x) << (i * width)).fold(0, |a, b| a | b)
+        };
+        numbers.chunks(per).map(word).collect()
+    }
+
+    /// Every height times panels of some depths: `found(rows, a, a_stride, panel, out_stride)`
+    /// has the tile's elements, `per` numbers to a word.
+    fn check(
+        per: usize,
+        least: i32,
+        bits: impl Fn(i32) -> u32,
+        found: impl Fn(Operands<'_, ()>, usize) -> Vec<f64>,
+    ) {
+        for rows in 1..=12 {
+            for k in [0, 1, 2, 7, 64] {
+                let (a_stride, out_stride) = (k + 3, 37);
+                let a: Vec<i32> =
+                    numbers(rows * a_stride * per, 1).iter().map(|x| *x.max(&least)).collect();
+                // `[k, 32]` words.
+                let panel = numbers(k * 32 * per, 2);
+                let operands = Operands {
+                    rows,
+                    a: &words(&a, per, &bits),
+                    a_stride,
+                    panel: &words(&panel, per, &bits),
+                    out: &mut [],
+                    out_stride,
+                };
+                let out = found(operands, (rows - 1) * out_stride + 32);
+                for (at, &value) in out.iter().enumerate() {
+                    let (row, column) = (at / out_stride, at % out_stride);
+                    let product = |i: usize| {
+                        let (word, part) = (i / per, i % per);
+                        a[(row * a_stride + word) * per + part]
+                            * panel[(word * 32 + column) * per + part]
+                    };
+                    let expected = if column < 32 { (0..k * per).map(product).sum() } else { -7 };
+                    assert_eq!(value, f64::from(expected), "{rows} rows, {k} words, {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_height_multiplies_pairs_of_bf16() {
+        let isa = Isa::detect();
+        if !isa.has_bf16() {
+            return println!("skipped: no AVX-512 BF16");
+        }
+        check(
+            2,
+            i32::MIN,
+            |x| (x as f32).to_bits() >> 16,
+            |Operands { rows, a, a_stride, panel, out_stride, .. }, length| {
+                let mut out = vec![-7.0; length];
+                let out_slice = &mut out[..];
+                isa.multiply_bf16(Operands {
+                    rows,
+                    a,
+                    a_stride,
+                    panel,
+                    out: out_slice,
+                    out_stride,
+                });
+                out.iter().map(|&x| f64::from(x)).collect()
+            },
+        );
+    }
+
+    #[test]
+    fn every_height_multiplies_quads_of_whole_numbers() {
+        let isa = Isa::detect();
+        if !isa.has_int8() {
+            return println!("skipped: no AVX-512 VNNI");
+        }
+        check(
+            4,
+            0,
+            |x| u32::from(x as i8 as u8),
+            |Operands { rows, a, a_stride, panel, out_stride, .. }, length| {
+                let mut out = vec![-7; length];
+                let out_slice = &mut out[..];
+                isa.multiply_int8(Operands {
+                    rows,
+                    a,
+                    a_stride,
+                    panel,
+                    out: out_slice,
+                    out_stride,
+                });
+                out.iter().map(|&x| f64::from(x)).collect()
+            },
+        );
+    }
+
+    #[test]
+    fn the_extremes_of_8_bits_do_not_saturate() {
+        let isa = Isa::detect();
+        if !isa.has_int8() {
+            return println!("skipped: no AVX-512 VNNI");
+        }
+        let (a, panel) = ([u32::MAX; 384], [0x8080_8080; 384 * 32]);
+        let mut out = [0; 32];
+        let (a, panel, out_slice) = (&a[..], &panel[..], &mut out[..]);
+        isa.multiply_int8(Operands {
+            rows: 1,
+            a,
+            a_stride: 384,
+            panel,
+            out: out_slice,
+            out_stride: 32,
+        });
+        assert_eq!(out, [255 * -128 * 4 * 384; 32]);
+    }
+}

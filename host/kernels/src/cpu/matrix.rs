@@ -1,0 +1,86 @@
+//! A matrix packed once, to be multiplied by many rows.
+
+use super::bf16::Number;
+use super::{Arithmetic, CpuBuffer, CpuDevice, Precision, Rows, int8};
+
+/// A right operand `[k, n]` in the numbers of its device's precision.
+pub(crate) struct Matrix {
+    k: usize,
+    numbers: Numbers,
+}
+
+enum Numbers {
+    Float { arithmetic: Arithmetic, panels: Vec<u32> },
+    Int8(int8::Matrix),
+}
+
+/// Rows to be multiplied by a matrix, in its numbers.
+pub(crate) enum Left<'a> {
+    Float(Rows<'a>),
+    Int8(int8::Rows<'a>),
+}
+
+impl Matrix {
+    /// `weight` is `[n, k]`, neither of them 0; `k` is at most [`int8::MOST_INPUTS`] where the
+    /// device's precision is int8.
+    pub(crate) fn new(device: &CpuDevice, weight: &[f32], n: usize, k: usize) -> Matrix {
+        let numbers = if device.precision == Precision::Int8 {
+            Numbers::Int8(int8::Matrix::new(device.isa, weight, n, k))
+        } else {
+            let arithmetic = device.arithmetic;
+            let whole = n.next_multiple_of(arithmetic.tile().columns);
+            let mut panels = vec![0; whole * arithmetic.words(k)];
+            arithmetic.pack_columns(n, k, |j| &weight[j * k..][..k], &mut panels);
+            Numbers::Float { arithmetic, panels }
+        };
+        Matrix { k, numbers }
+    }
+
+    /// Rows `[count, k]` in this matrix's numbers, held by `scratch` if they are not `x` itself.
+    pub(crate) fn left<'a, T: Number>(
+        &self,
+        device: &CpuDevice,
+        x: &'a [T],
+        scratch: &'a mut Option<CpuBuffer>,
+    ) -> Left<'a> {
+        let count = x.len() / self.k;
+        let words = match &self.numbers {
+            Numbers::Float { arithmetic, .. } if arithmetic.is_f32() => 0,
+            Numbers::Float { arithmetic, .. } => arithmetic.words(self.k),
+            Numbers::Int8(_) => int8::words(device.isa, self.k),
+        };
+        let place = scratch.insert(device.take(count, words)).words_mut();
+        match &self.numbers {
+            Numbers::Float { arithmetic, .. } => {
+                Left::Float(arithmetic.rows(x, self.k, (count, self.k), place))
+            }
+            Numbers::Int8(_) => {
+                Left::Int8(int8::rows(device.isa, &T::widen(x), (count, self.k), place))
+            }
+        }
+    }
+
+    /// Rows `top..top + height`, at most a tile's, times a panel into `tile`, whose rows follow
+    /// each other.
+    ///
+    /// # Panics
+    /// When `left` is of another matrix's numbers.
+    pub(crate) fn multiply(
+        &self,
+        left: &Left,
+        rows: (usize, usize),
+        panel: usize,
+        tile: &mut [f32],
+    ) {
+        match (&self.numbers, left) {
+            (Numbers::Float { arithmetic, panels }, Left::Float(left)) => {
+                let columns = arithmetic.tile().columns;
+                let size = columns * arithmetic.words(self.k);
+                let panel = &panels[panel * size..][..size];
+                arithmetic.multiply(*left, rows, panel, tile, columns);
+            }
+            (Numbers::Int8(matrix), Left::Int8(left)) => matrix.multiply(left, rows, panel, tile),
+            _ => unreachable!("operands of two precisions"),
+        }
+    }
+}
