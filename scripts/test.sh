@@ -11,6 +11,9 @@ cd "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Mesa's device-selection layer complains on standard error where no desktop is running.
+[ -n "${XDG_RUNTIME_DIR:-}" ] || export NODEVICE_SELECT=1
+
 say "toolchain for the wasm components"
 scripts/setup-guest-toolchain.sh
 
