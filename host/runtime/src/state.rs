@@ -3,6 +3,8 @@
 //! The list is short on purpose: HTTP types (nothing outgoing), clocks, the environment that
 //! spin.toml sets, its variables, and wasi:nn. A component that imports more does not start.
 
+use std::time::Duration;
+
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
@@ -45,10 +47,15 @@ impl State {
             http: WasiHttpCtx::new(),
             hooks: NothingOutgoing,
             wasi: WasiCtxBuilder::new().envs(environment).build(),
-            nn: NnState { engine, budget: limits.tensors },
+            nn: NnState { engine, budget: limits.tensors, spent: Duration::ZERO },
             variables,
             meter: MemoryMeter::new(limits.memory),
         }
+    }
+
+    /// Time that the guest waited for models, their queue included.
+    pub(crate) fn inference_time(&self) -> Duration {
+        self.nn.spent
     }
 
     fn nn(&mut self) -> NnView<'_> {

@@ -7,6 +7,7 @@
 mod tensor;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use trine_inference::{Engine, InferenceError};
 use wasmtime::component::{Resource, ResourceTable};
@@ -36,6 +37,8 @@ pub(crate) struct NnState {
     pub(crate) engine: Engine,
     /// Bytes of tensors that the request may still hold.
     pub(crate) budget: usize,
+    /// Time that the guest waited for models.
+    pub(crate) spent: Duration,
 }
 
 /// A view of the state and the table that its resources live in.
@@ -183,7 +186,10 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         if let Some(reason) = wrong {
             return self.error(errors::ErrorCode::InvalidArgument, reason);
         }
-        match self.nn.engine.compute(&name, typed).await {
+        let asked = Instant::now();
+        let computed = self.nn.engine.compute(&name, typed).await;
+        self.nn.spent += asked.elapsed();
+        match computed {
             Ok(outputs) => {
                 let mut kept = Vec::with_capacity(outputs.len());
                 for (name, tensor) in outputs {
