@@ -62,7 +62,10 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    folder = pathlib.Path
+
+    def folder(text):
+        return pathlib.Path(text).resolve()
+
     parser.add_argument("--trine", type=folder, default="target/release/trine", help="the command")
     parser.add_argument("--corpus", type=folder, required=True, help="documents to index")
     parser.add_argument("--model", type=folder, required=True, help="folder of the bi-encoder")
