@@ -3,8 +3,13 @@
 //! The tokenizer file decides everything a family decides (normalisation, pieces, special
 //! tokens, segments); this file decides only where a text is cut, and says how much was.
 
-use tokenizers::utils::truncation::truncate_encodings;
-use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationParams};
+mod ascii;
+mod frame;
+
+use tokenizers::Tokenizer;
+
+use ascii::AsciiWords;
+use frame::Frame;
 
 /// The token ids of one text or pair, as a BERT-family encoder takes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +25,11 @@ pub struct Encoded {
 /// A tokenizer and the window of the model that it feeds.
 pub struct Encoder {
     tokenizer: Tokenizer,
+    /// How words of ASCII are cut, if that is known.
+    ascii: Option<AsciiWords>,
+    /// What goes around one text, and around a pair.
+    single: Frame,
+    pair: Frame,
     max_tokens: usize,
 }
 
@@ -45,20 +55,33 @@ impl Encoder {
             Tokenizer::from_bytes(tokenizer_json).map_err(|e| TokenError::Parse(e.to_string()))?;
         tokenizer.with_truncation(None).map_err(|e| TokenError::Parse(e.to_string()))?;
         tokenizer.with_padding(None);
-        let encoder = Encoder { tokenizer, max_tokens };
-        encoder.room(false)?;
+        let ascii = AsciiWords::of(&tokenizer);
+        let single = Frame::of(&tokenizer, false).map_err(encode_error)?;
+        let pair = Frame::of(&tokenizer, true).map_err(encode_error)?;
+        let encoder = Encoder { tokenizer, ascii, single, pair, max_tokens };
+        encoder.room(&encoder.single)?;
         Ok(encoder)
     }
 
     /// One text: `[CLS] text [SEP]`, cut at the window's end.
     pub fn encode(&self, text: &str) -> Result<Encoded, TokenError> {
-        self.fit(self.pieces(text)?, None)
+        let room = self.room(&self.single)?;
+        let mut ids = self.pieces(text)?;
+        let truncated = ids.len().saturating_sub(room);
+        ids.truncate(room);
+        Ok(self.single.around(&ids, &[], truncated))
     }
 
     /// A pair: `[CLS] first [SEP] second [SEP]`; the longer side is cut first, token by token,
     /// until both fit or are equally long (`longest_first` of Hugging Face).
     pub fn encode_pair(&self, first: &str, second: &str) -> Result<Encoded, TokenError> {
-        self.fit(self.pieces(first)?, Some(self.pieces(second)?))
+        let room = self.room(&self.pair)?;
+        let (mut first, mut second) = (self.pieces(first)?, self.pieces(second)?);
+        let whole = first.len() + second.len();
+        let (a, b) = longest_first(first.len(), second.len(), room);
+        first.truncate(a);
+        second.truncate(b);
+        Ok(self.pair.around(&first, &second, whole - first.len() - second.len()))
     }
 
     /// How many tokens `text` has, special tokens not counted.
@@ -67,9 +90,8 @@ impl Encoder {
     }
 
     /// The window's tokens that are left for text.
-    fn room(&self, pair: bool) -> Result<usize, TokenError> {
-        let special = self.tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(pair));
-        match self.max_tokens.checked_sub(special) {
+    fn room(&self, frame: &Frame) -> Result<usize, TokenError> {
+        match self.max_tokens.checked_sub(frame.special()) {
             Some(room) if room > 0 => Ok(room),
             _ => Err(TokenError::Window(self.max_tokens)),
         }
@@ -77,32 +99,32 @@ impl Encoder {
 
     /// All of `text`'s tokens, no special ones. The whole text is read, however long: only so is
     /// the number of tokens cut known, and callers bound what they take in.
-    fn pieces(&self, text: &str) -> Result<Encoding, TokenError> {
-        self.tokenizer.encode_fast(text, false).map_err(encode_error)
-    }
-
-    /// Cuts to the window, then lets the tokenizer's own post-processor add its special tokens:
-    /// the other way round, a cut would take the final `[SEP]`.
-    fn fit(&self, first: Encoding, second: Option<Encoding>) -> Result<Encoded, TokenError> {
-        let length =
-            |a: &Encoding, b: &Option<Encoding>| a.len() + b.as_ref().map_or(0, |b| b.len());
-        let whole = length(&first, &second);
-        let window =
-            TruncationParams { max_length: self.room(second.is_some())?, ..Default::default() };
-        let (mut first, mut second) =
-            truncate_encodings(first, second, &window).map_err(encode_error)?;
-        // What was cut off stays with an encoding as its "overflowing" parts; nobody reads them.
-        for encoding in std::iter::once(&mut first).chain(second.as_mut()) {
-            encoding.take_overflowing();
+    fn pieces(&self, text: &str) -> Result<Vec<u32>, TokenError> {
+        let any = |text: &str, ids: &mut Vec<u32>| {
+            let encoding = self.tokenizer.encode_fast(text, false).map_err(encode_error)?;
+            ids.extend(encoding.get_ids());
+            Ok(())
+        };
+        let mut ids = Vec::with_capacity(text.len() / 4);
+        match &self.ascii {
+            Some(ascii) => ascii.encode(&self.tokenizer, text, &mut ids, any)?,
+            None => any(text, &mut ids)?,
         }
-        let truncated = whole - length(&first, &second);
-        let encoding = self.tokenizer.post_process(first, second, true).map_err(encode_error)?;
-        Ok(Encoded {
-            ids: encoding.get_ids().to_vec(),
-            type_ids: encoding.get_type_ids().to_vec(),
-            truncated: u32::try_from(truncated).unwrap_or(u32::MAX),
-        })
+        Ok(ids)
     }
+}
+
+/// What is left of two lengths that together may be `most`.
+fn longest_first(first: usize, second: usize, most: usize) -> (usize, usize) {
+    if first + second <= most {
+        return (first, second);
+    }
+    let (short, long) = (first.min(second), first.max(second));
+    let (short, long) = match short + short.max(most.saturating_sub(short)) {
+        together if together <= most => (short, long.min(most - short)),
+        _ => (most / 2, most - most / 2),
+    };
+    if first > second { (long, short) } else { (short, long) }
 }
 
 fn encode_error(error: tokenizers::Error) -> TokenError {

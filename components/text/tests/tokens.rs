@@ -141,3 +141,79 @@ fn a_giant_text_is_counted_to_the_last_token() {
     assert_eq!(encoder.count(&text).unwrap(), each * 20_000);
     assert_eq!(encoded.truncated as usize, each * 20_000 - 62);
 }
+
+/// Words of ASCII take a way of their own; it leads to the same tokens.
+#[test]
+fn every_text_has_the_tokens_that_tokenizers_gives_it() {
+    let parts = [
+        "the",
+        "Pump",
+        "unbelievably",
+        "x",
+        "A1",
+        "[SEP]",
+        "[",
+        "]",
+        "[sep]",
+        "[UNK]x",
+        "é",
+        "e\u{301}",
+        "naïve",
+        "東京",
+        "\u{a0}",
+        "\u{2009}",
+        "\u{b}",
+        "\u{1}",
+        "\u{7f}",
+        "\u{0}",
+        "ß",
+        "İ",
+        "Σ",
+        " ",
+        " ",
+        "\n",
+        "\t",
+        "\r\n",
+        ".",
+        "--",
+        "don't",
+        "#",
+        "$5",
+        "ﬁ",
+        "\u{200b}",
+        "\u{feff}",
+        "—",
+        "ab\u{301}c",
+        "🦀",
+        "`",
+    ];
+    let files = std::iter::once(tiny_tokenizer()).chain(minilm_tokenizer());
+    for file in files {
+        let mut theirs = tokenizers::Tokenizer::from_bytes(&file).unwrap();
+        theirs.with_padding(None).with_truncation(None).unwrap();
+        let ours = Encoder::new(&file, 512).unwrap();
+        let mut state = 1u64;
+        let mut below = |n: usize| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) as usize % n
+        };
+        let long = "z".repeat(101);
+        for _ in 0..5_000 {
+            let count = below(12);
+            let mut text: String = (0..count).map(|_| parts[below(parts.len())]).collect();
+            if below(50) == 0 {
+                text.push_str(&long[below(3)..]);
+            }
+            let expected = theirs.encode(text.as_str(), true).unwrap();
+            let found = ours.encode(&text).unwrap();
+            assert_eq!(found.ids, expected.get_ids(), "{text:?}");
+            assert_eq!(found.type_ids, expected.get_type_ids(), "{text:?}");
+            let pair = theirs.encode((text.as_str(), "The pump."), true).unwrap();
+            let found = ours.encode_pair(&text, "The pump.").unwrap();
+            assert_eq!(
+                (&found.ids[..], &found.type_ids[..]),
+                (pair.get_ids(), pair.get_type_ids())
+            );
+        }
+    }
+}

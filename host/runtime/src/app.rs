@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wasmtime::Store;
-use wasmtime::component::{Accessor, Component};
+use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::Request as WasiRequest;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use crate::manifest::{ComponentManifest, Manifest};
 use crate::state::State;
 use crate::variables::{self, Values};
-use crate::{Limits, RuntimeError, compose, engine, state};
+use crate::{Limits, RuntimeError, compiled, compose, engine, state};
 
 /// A response's body: frames as the guest makes them.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, RuntimeError>;
@@ -99,14 +99,16 @@ impl App {
         inference: trine_inference::Engine,
         options: &AppOptions,
     ) -> Result<App, RuntimeError> {
-        let engine = engine::serving(&options.limits, options.cache.as_deref())?;
+        let engine = engine::serving(&options.limits)?;
         let linker = state::linker(&engine)?;
         let mut handlers = BTreeMap::new();
         for (id, component) in &manifest.components {
-            let composed = assemble(component, &components)?;
-            let compiled = Component::new(&engine, &composed)
-                .map_err(|e| RuntimeError::Compose(format!("component `{id}`: {e:#}")))?;
-            drop(composed);
+            let parts = Parts::of(component, &components)?;
+            let compiled =
+                compiled::component(&engine, options.cache.as_deref(), parts.bytes(), || {
+                    compose(parts.socket, &parts.plugs)
+                })
+                .map_err(|e| RuntimeError::Compose(format!("component `{id}`: {e}")))?;
             let pre = linker
                 .instantiate_pre(&compiled)
                 .and_then(ServicePre::new)
@@ -234,23 +236,35 @@ impl App {
     }
 }
 
-/// The component with its dependencies plugged in.
-fn assemble(
-    component: &ComponentManifest,
-    components: &BTreeMap<String, Vec<u8>>,
-) -> Result<Vec<u8>, RuntimeError> {
-    let source = |file: &str| {
-        let missing = || RuntimeError::Compose(format!("there is no component file {file}"));
-        components.get(file).map(Vec::as_slice).ok_or_else(missing)
-    };
-    let socket = source(&component.source)?;
-    let mut plugs = Vec::with_capacity(component.dependencies.len());
-    for file in component.dependencies.values() {
-        if !plugs.iter().any(|(name, _)| name == file) {
-            plugs.push((file.as_str(), source(file)?));
+/// A component and the dependencies that are to be plugged into it, by file.
+struct Parts<'a> {
+    socket: &'a [u8],
+    plugs: Vec<(&'a str, &'a [u8])>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(
+        component: &'a ComponentManifest,
+        components: &'a BTreeMap<String, Vec<u8>>,
+    ) -> Result<Parts<'a>, RuntimeError> {
+        let source = |file: &str| {
+            let missing = || RuntimeError::Compose(format!("there is no component file {file}"));
+            components.get(file).map(Vec::as_slice).ok_or_else(missing)
+        };
+        let socket = source(&component.source)?;
+        let mut plugs = Vec::with_capacity(component.dependencies.len());
+        for file in component.dependencies.values() {
+            if !plugs.iter().any(|(name, _)| name == file) {
+                plugs.push((file.as_str(), source(file)?));
+            }
         }
+        Ok(Parts { socket, plugs })
     }
-    compose(socket, &plugs)
+
+    /// All of them, the socket first.
+    fn bytes(&self) -> impl Iterator<Item = &'a [u8]> {
+        std::iter::once(self.socket).chain(self.plugs.iter().map(|(_, bytes)| *bytes))
+    }
 }
 
 type Frames = mpsc::Sender<Result<Frame<Bytes>, RuntimeError>>;

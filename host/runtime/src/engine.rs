@@ -1,12 +1,8 @@
 //! The two wasmtime engines: one that prepares components, one that serves requests.
 
-use std::path::Path;
 use std::time::Duration;
 
-use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy,
-    PoolingAllocationConfig,
-};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{Limits, RuntimeError};
 
@@ -36,8 +32,7 @@ pub(crate) fn preparing() -> Result<Engine, RuntimeError> {
 }
 
 /// An engine whose instances come from a pool, mapped copy-on-write from their snapshots.
-/// Compiled code is kept in `cache`, if given.
-pub(crate) fn serving(limits: &Limits, cache: Option<&Path>) -> Result<Engine, RuntimeError> {
+pub(crate) fn serving(limits: &Limits) -> Result<Engine, RuntimeError> {
     let mut config = Config::new();
     config
         .wasm_component_model_async(true)
@@ -46,11 +41,6 @@ pub(crate) fn serving(limits: &Limits, cache: Option<&Path>) -> Result<Engine, R
         // A snapshot beyond this would be copied at each start instead of mapped.
         .memory_guaranteed_dense_image_size(LARGEST_IMAGE)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-    if let Some(folder) = cache {
-        let mut settings = CacheConfig::new();
-        settings.with_directory(folder);
-        config.cache(Some(Cache::new(settings).map_err(RuntimeError::engine)?));
-    }
     let engine = Engine::new(&config).map_err(RuntimeError::engine)?;
     tick(&engine)?;
     Ok(engine)

@@ -7,6 +7,7 @@
 
 mod app;
 mod bindings;
+mod compiled;
 mod compose;
 mod engine;
 mod error;
