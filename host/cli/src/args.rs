@@ -273,6 +273,9 @@ pub struct Serve {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8080", env = "TRINE_LISTEN", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Another address, for Prometheus: GET /metrics [default: none].
+    #[arg(long, env = "TRINE_METRICS", value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub limits: LimitArgs,
 }

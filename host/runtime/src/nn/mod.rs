@@ -7,6 +7,7 @@
 mod tensor;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use trine_inference::{Engine, InferenceError};
 use wasmtime::component::{Resource, ResourceTable};
@@ -36,6 +37,8 @@ pub(crate) struct NnState {
     pub(crate) engine: Engine,
     /// Bytes of tensors that the request may still hold.
     pub(crate) budget: usize,
+    /// When the request's time is over.
+    pub(crate) deadline: Instant,
 }
 
 /// A view of the state and the table that its resources live in.
@@ -183,7 +186,7 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         if let Some(reason) = wrong {
             return self.error(errors::ErrorCode::InvalidArgument, reason);
         }
-        match self.nn.engine.compute(&name, typed).await {
+        match self.nn.engine.compute(&name, typed, Some(self.nn.deadline)).await {
             Ok(outputs) => {
                 let mut kept = Vec::with_capacity(outputs.len());
                 for (name, tensor) in outputs {
@@ -205,11 +208,13 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
 }
 
 /// wasi:nn's code for an inference error. It has none for what may succeed when it is tried again:
-/// a full queue, or a lost device, is a timeout.
+/// a full queue, too little time, or a lost device, is a timeout.
 fn code(error: &InferenceError) -> errors::ErrorCode {
     match error {
         InferenceError::InvalidInput { .. } => errors::ErrorCode::InvalidArgument,
-        InferenceError::Busy { .. } | InferenceError::DeviceLost(_) => errors::ErrorCode::Timeout,
+        InferenceError::Busy { .. } | InferenceError::Late | InferenceError::DeviceLost(_) => {
+            errors::ErrorCode::Timeout
+        }
         _ => errors::ErrorCode::RuntimeError,
     }
 }
