@@ -1,3 +1,5 @@
+//! The scheduler with a device that waits until it is told to go on.
+
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
