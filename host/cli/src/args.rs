@@ -1,5 +1,7 @@
 //! The command line.
 
+mod bench;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use trine_inference::gpu::{GpuOptions, Products, Storage};
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::{Chunking, ModelStore};
+
+pub use bench::BenchServe;
 
 /// Answers questions from your documents: retrieve, rerank, generate, in one binary and one file.
 #[derive(Debug, Parser)]
@@ -416,6 +420,7 @@ pub enum BenchCommand {
         #[arg(long)]
         quick: bool,
     },
+    Serve(BenchServe),
     /// Times instances: starting one, its first request, a warm one.
     Start {
         /// The bundle.

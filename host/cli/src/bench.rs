@@ -1,6 +1,8 @@
 //! `trine bench`.
 
+mod client;
 mod gpu;
+mod serve;
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,6 +25,7 @@ const QUERY: &str = "How do I ask for a day off?";
 pub fn run(args: Bench, common: &Common) -> Result<()> {
     match args.command {
         BenchCommand::Gpu { json, quick } => gpu::run(common, json, quick),
+        BenchCommand::Serve(args) => serve::run(args, common),
         BenchCommand::Start { bundle, json, rounds } => start(&bundle, json, rounds, common),
     }
 }

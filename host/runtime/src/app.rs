@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -201,11 +201,13 @@ impl App {
         handler: Handler,
         request: Request<Bytes>,
     ) -> Result<Response<Body>, RuntimeError> {
+        let arrived = Instant::now();
         let admission = self.admit().await?;
         let (head_sender, head) = oneshot::channel();
         let (frame_sender, frames) = mpsc::channel(BODY_QUEUE);
         let store = self.store(&handler);
         let started = Instant::now();
+        let head_sender = HeadSender { arrived, started, sender: head_sender };
         let guest = serve(store, handler.pre, request, head_sender, frame_sender.clone());
         let timeout = self.limits.timeout;
         let unfinished = frame_sender.clone();
@@ -260,12 +262,42 @@ fn assemble(
 
 type Frames = mpsc::Sender<Result<Frame<Bytes>, RuntimeError>>;
 
+/// Where a response's head goes, and since when it has been awaited.
+struct HeadSender {
+    /// When the request arrived.
+    arrived: Instant,
+    /// When it was admitted.
+    started: Instant,
+    sender: oneshot::Sender<http::response::Parts>,
+}
+
+impl HeadSender {
+    /// Adds where the time went (<https://www.w3.org/TR/server-timing/>, milliseconds): waiting to
+    /// be admitted, waiting for models and in them, and all together. Gives the head back when
+    /// nobody waits for it.
+    fn send(
+        self,
+        mut head: http::response::Parts,
+        inference: Duration,
+    ) -> Result<(), http::response::Parts> {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let (queue, total) = (ms(self.started - self.arrived), ms(self.arrived.elapsed()));
+        let inference = ms(inference);
+        let timing =
+            format!("queue;dur={queue:.3}, inference;dur={inference:.3}, total;dur={total:.3}");
+        if let Ok(timing) = HeaderValue::try_from(timing) {
+            head.headers.append("server-timing", timing);
+        }
+        self.sender.send(head)
+    }
+}
+
 /// Runs one guest from its start to the last frame of its response.
 async fn serve(
     mut store: Store<State>,
     pre: ServicePre<State>,
     request: Request<Bytes>,
-    head: oneshot::Sender<http::response::Parts>,
+    head: HeadSender,
     frames: Frames,
 ) -> Result<(), RuntimeError> {
     let outcome = drive(&mut store, pre, request, head, frames).await;
@@ -285,7 +317,7 @@ async fn drive(
     store: &mut Store<State>,
     pre: ServicePre<State>,
     request: Request<Bytes>,
-    head: oneshot::Sender<http::response::Parts>,
+    head: HeadSender,
     frames: Frames,
 ) -> wasmtime::Result<()> {
     let request = request.map(Full::new);
@@ -296,7 +328,8 @@ async fn drive(
         .run_concurrent(async |accessor| -> wasmtime::Result<()> {
             let response = respond(accessor, &service, request).await?;
             let (parts, mut body) = response.into_parts();
-            if head.send(parts).is_err() {
+            let inference = accessor.with(|mut store| store.get().inference_time());
+            if head.send(parts, inference).is_err() {
                 return Ok(());
             }
             while let Some(frame) = body.frame().await {

@@ -3,7 +3,7 @@
 //! The list is short on purpose: HTTP types (nothing outgoing), clocks, the environment that
 //! spin.toml sets, its variables, and wasi:nn. A component that imports more does not start.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
@@ -48,10 +48,15 @@ impl State {
             http: WasiHttpCtx::new(),
             hooks: NothingOutgoing,
             wasi: WasiCtxBuilder::new().envs(environment).build(),
-            nn: NnState { engine, budget: limits.tensors, deadline },
+            nn: NnState { engine, budget: limits.tensors, deadline, spent: Duration::ZERO },
             variables,
             meter: MemoryMeter::new(limits.memory),
         }
+    }
+
+    /// Time that the guest waited for models, their queue included.
+    pub(crate) fn inference_time(&self) -> Duration {
+        self.nn.spent
     }
 
     fn nn(&mut self) -> NnView<'_> {

@@ -7,7 +7,7 @@
 mod tensor;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trine_inference::{Engine, InferenceError};
 use wasmtime::component::{Resource, ResourceTable};
@@ -39,6 +39,8 @@ pub(crate) struct NnState {
     pub(crate) budget: usize,
     /// When the request's time is over.
     pub(crate) deadline: Instant,
+    /// Time that the guest waited for models.
+    pub(crate) spent: Duration,
 }
 
 /// A view of the state and the table that its resources live in.
@@ -186,7 +188,10 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         if let Some(reason) = wrong {
             return self.error(errors::ErrorCode::InvalidArgument, reason);
         }
-        match self.nn.engine.compute(&name, typed, Some(self.nn.deadline)).await {
+        let asked = Instant::now();
+        let computed = self.nn.engine.compute(&name, typed, Some(self.nn.deadline)).await;
+        self.nn.spent += asked.elapsed();
+        match computed {
             Ok(outputs) => {
                 let mut kept = Vec::with_capacity(outputs.len());
                 for (name, tensor) in outputs {
