@@ -1,6 +1,7 @@
 //! `trine bench`.
 
 mod gpu;
+mod model;
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,6 +24,10 @@ const QUERY: &str = "How do I ask for a day off?";
 pub fn run(args: Bench, common: &Common) -> Result<()> {
     match args.command {
         BenchCommand::Gpu { json, quick } => gpu::run(common, json, quick),
+        BenchCommand::Rerank(args) => model::rerank(&args, common),
+        BenchCommand::Embed { tokens, embedder, rounds, json } => {
+            model::embed(tokens, embedder.as_deref(), rounds, json, common)
+        }
         BenchCommand::Start { bundle, json, rounds } => start(&bundle, json, rounds, common),
     }
 }
