@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
+use trine_kernels::Precision;
 use trine_kernels::gpu::GpuOptions;
 use trine_text::tokens::Encoded;
 
@@ -44,7 +45,7 @@ impl Default for EngineOptions {
             device: DeviceChoice::Auto,
             gpu: GpuOptions::default(),
             threads: 0,
-            precision: PrecisionOption::F32,
+            precision: PrecisionOption::Auto,
             queue_depth: 1024,
             batch_tokens: 2048,
             call_tokens: 65_536,
@@ -106,6 +107,9 @@ impl Engine {
             let models = &mut plans[device].models;
             let known = models.iter().position(|other| Arc::ptr_eq(other, &model));
             let info = model.info().clone();
+            if known.is_none() && place == Place::Cpu {
+                told(&name, model.precision().unwrap_or(options.precision.here()));
+            }
             let model = known.unwrap_or_else(|| {
                 models.push(model);
                 models.len() - 1
@@ -260,6 +264,18 @@ impl OnDevice {
         let name = name.recv().map_err(|_| InferenceError::Stopped)?;
         tracing::info!(device = %name, models = count, "device started");
         Ok(OnDevice { name, scheduler, metrics })
+    }
+}
+
+/// Says in which numbers a model is computed.
+fn told(graph: &str, precision: Precision) {
+    match precision {
+        Precision::Int8 => tracing::warn!(
+            graph,
+            "computed in int8, whose error depends on the model: `trine eval` and `trine bench \
+             rerank` measure it"
+        ),
+        _ => tracing::info!(graph, precision = precision.name(), "computed on the CPU"),
     }
 }
 

@@ -5,11 +5,11 @@ mod common;
 use common::{bits, inputs, late_inputs, only, tiny, tiny_engine};
 use futures::executor::block_on;
 use futures::future::join_all;
-use trine_inference::{EngineOptions, InferenceError, Tensor, TensorData, View};
+use trine_inference::{EngineOptions, InferenceError, PrecisionOption, Tensor, TensorData, View};
 use trine_text::tokens::Encoded;
 
 fn options() -> EngineOptions {
-    EngineOptions { threads: 2, ..EngineOptions::default() }
+    EngineOptions { threads: 2, precision: PrecisionOption::F32, ..EngineOptions::default() }
 }
 
 /// Texts of many lengths; the window is 64 tokens.
