@@ -62,6 +62,13 @@ pub fn get(address: SocketAddr, path: &str) -> Reply {
     Reply::read(AGENT.get(format!("http://{address}{path}")).call())
 }
 
+/// The text at a path of an address.
+pub fn text(address: SocketAddr, path: &str) -> String {
+    let response = AGENT.get(format!("http://{address}{path}")).call().unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body().read_to_string().unwrap()
+}
+
 /// Posts a body, whatever it is.
 pub fn post(address: SocketAddr, path: &str, body: &[u8]) -> Reply {
     Reply::read(AGENT.post(format!("http://{address}{path}")).send(body))

@@ -83,6 +83,8 @@ pub fn run(mut command: Command) -> Ended {
 /// `trine serve` in a process of its own, which dies with this value.
 pub struct Served {
     pub address: SocketAddr,
+    /// Where `--metrics` listens.
+    pub metrics: Option<SocketAddr>,
     pub child: Child,
     /// Its standard output behind the first lines.
     _out: BufReader<std::process::ChildStdout>,
@@ -96,14 +98,19 @@ impl Served {
             command.args(more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
+        let mut metrics = None;
         let address = loop {
             line.clear();
             assert!(out.read_line(&mut line).unwrap() > 0, "it ended before it listened");
-            if let Some(address) = line.trim().strip_prefix("listening on http://") {
+            let line = line.trim();
+            if let Some(url) = line.strip_prefix("metrics on http://") {
+                metrics = Some(url.strip_suffix("/metrics").unwrap().parse().unwrap());
+            }
+            if let Some(address) = line.strip_prefix("listening on http://") {
                 break address.parse().unwrap();
             }
         };
-        Served { address, child, _out: out }
+        Served { address, metrics, child, _out: out }
     }
 }
 

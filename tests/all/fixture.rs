@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use tokio::sync::oneshot;
 use trine_inference::gpu::Adapter;
-use trine_inference::{DeviceChoice, EngineOptions};
+use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::{BuildOptions, Chunking, Input, ModelStore, Node, NodeError, OpenOptions};
 use trine_runtime::server::Server;
 use trine_runtime::{AppOptions, Limits};
@@ -101,13 +101,15 @@ pub fn store(folder: &Path) -> ModelStore {
     ModelStore {
         cache: cache(),
         folders: BTreeMap::from([(MODEL.to_owned(), folder.to_owned())]),
+        weight_cache: true,
         on_event: Box::new(|_| ()),
     }
 }
 
-/// How tests compute: on the CPU, as all machines can.
+/// How tests compute: on the CPU in f32, as all machines can.
 pub fn engine() -> EngineOptions {
-    EngineOptions { device: DeviceChoice::Cpu, threads: 2, ..EngineOptions::default() }
+    let (device, precision) = (DeviceChoice::Cpu, PrecisionOption::F32);
+    EngineOptions { device, precision, threads: 2, ..EngineOptions::default() }
 }
 
 /// The first adapter of this machine, software or not, to be used as a GPU. None is a failure

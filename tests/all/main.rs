@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod command;
 mod cross_encoder;
+mod fair;
 mod fixture;
 mod gpu;
 mod house;

@@ -1,17 +1,24 @@
 //! The command line.
 
 mod bench;
+mod eval;
+mod gpu;
+mod index;
+mod serve;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use trine_inference::gpu::{GpuOptions, Products, Storage};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use trine_inference::gpu::GpuOptions;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
-use trine_node::{Chunking, ModelStore};
+use trine_node::ModelStore;
 
-pub use bench::BenchServe;
+pub use bench::{Bench, BenchCommand, BenchRerank, BenchServe};
+pub use eval::{Eval, Stage};
+pub use gpu::GpuArgs;
+pub use index::{Build, ChunkingArg, Index};
+pub use serve::{LimitArgs, Serve};
 
 /// Answers questions from your documents: retrieve, rerank, generate, in one binary and one file.
 #[derive(Debug, Parser)]
@@ -48,54 +55,21 @@ pub struct Common {
         value_name = "DEVICE"
     )]
     pub device: DeviceChoice,
-    /// In which numbers the CPU multiplies: auto, f32, bf16 or int8. auto takes bf16 where the CPU
-    /// is fast at it, else f32, and never int8.
+    /// In which numbers the CPU multiplies: auto, f32, bf16 or int8. auto takes what the
+    /// application's manifest says, else bf16 where the CPU is fast at it, else f32, never int8.
     #[arg(
         long,
         global = true,
         env = "TRINE_PRECISION",
-        default_value = "f32",
+        default_value = "auto",
         value_name = "PRECISION"
     )]
     pub precision: PrecisionOption,
+    /// Packs weights for the CPU at every start instead of keeping them in the cache folder.
+    #[arg(long, global = true)]
+    pub no_weight_cache: bool,
     #[command(flatten)]
     pub gpu: GpuArgs,
-}
-
-/// How a GPU is used.
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "GPU")]
-pub struct GpuArgs {
-    /// What a GPU stores numbers in [default: f16 where it can]. Sums are f32 always.
-    #[arg(long, global = true, value_enum, value_name = "TYPE")]
-    pub gpu_storage: Option<GpuStorage>,
-    /// How a GPU multiplies matrices [default: on matrix units where it has them].
-    #[arg(long, global = true, value_enum, value_name = "HOW")]
-    pub gpu_products: Option<GpuProducts>,
-    /// MiB that models and buffers may take on a GPU [default: what the driver gives].
-    #[arg(long, global = true, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
-    pub gpu_memory: Option<u64>,
-    /// Compiles a GPU's shaders at every start instead of keeping them in the cache folder.
-    #[arg(long, global = true)]
-    pub no_shader_cache: bool,
-}
-
-/// What a GPU stores numbers in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum GpuStorage {
-    /// 4 bytes a number.
-    F32,
-    /// 2 bytes a number.
-    F16,
-}
-
-/// How a GPU multiplies matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum GpuProducts {
-    /// By plain arithmetic.
-    Tiled,
-    /// By matrix units ("tensor cores").
-    Cooperative,
 }
 
 impl Common {
@@ -111,6 +85,7 @@ impl Common {
     pub fn store(&self) -> anyhow::Result<ModelStore> {
         Ok(ModelStore {
             cache: self.cache()?,
+            weight_cache: !self.no_weight_cache,
             folders: self.models.iter().cloned().collect::<BTreeMap<_, _>>(),
             on_event: crate::progress::download(),
         })
@@ -130,19 +105,7 @@ impl Common {
     /// How a GPU is opened.
     pub fn gpu(&self) -> anyhow::Result<GpuOptions> {
         let cache = (!self.gpu.no_shader_cache).then(|| self.cache()).transpose()?;
-        Ok(GpuOptions {
-            storage: self.gpu.gpu_storage.map(|storage| match storage {
-                GpuStorage::F32 => Storage::F32,
-                GpuStorage::F16 => Storage::F16,
-            }),
-            products: self.gpu.gpu_products.map(|products| match products {
-                GpuProducts::Tiled => Products::Tiled,
-                GpuProducts::Cooperative => Products::Cooperative,
-            }),
-            memory: self.gpu.gpu_memory.map(|mib| mib << 20),
-            binding_limit: None,
-            pipeline_cache: cache.map(|cache| cache.join("shaders")),
-        })
+        Ok(self.gpu.options(cache.map(|cache| cache.join("shaders"))))
     }
 
     /// Threads to compute with.
@@ -186,61 +149,6 @@ pub enum Command {
     Bench(Bench),
 }
 
-/// Markdown, HTML, plain text, reStructuredText, PDF and JSONL ({_id, title, text}, plain or .gz).
-#[derive(Debug, ClapArgs)]
-pub struct Index {
-    /// Files and folders.
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-    /// The bundle to write.
-    #[arg(short, long, value_name = "FILE.trine")]
-    pub output: PathBuf,
-    #[command(flatten)]
-    pub build: Build,
-    /// Shows no progress.
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// How a bundle is built.
-#[derive(Debug, Clone, ClapArgs)]
-pub struct Build {
-    /// Model that embeds: a name, or a Hugging Face folder.
-    #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
-    pub embedder: String,
-    /// Model that reranks: a cross-encoder, or an encoder, which scores by late interaction
-    /// [default: the embedder].
-    #[arg(long, value_name = "NAME|DIR")]
-    pub reranker: Option<String>,
-    /// Where documents are cut.
-    #[arg(long, value_enum, default_value = "sections")]
-    pub chunking: ChunkingArg,
-    /// Tokens that neighbouring passages share at most.
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=128))]
-    pub overlap: u16,
-    /// Another application than the built-in one: a spin.toml with its components beside it.
-    #[arg(long, value_name = "spin.toml")]
-    pub app: Option<PathBuf>,
-}
-
-/// Where documents are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ChunkingArg {
-    /// At headings, paragraphs and sentences, to fit the embedder's window.
-    Sections,
-    /// Nowhere: a document is a passage, and what exceeds the window is not read.
-    Whole,
-}
-
-impl From<ChunkingArg> for Chunking {
-    fn from(chunking: ChunkingArg) -> Chunking {
-        match chunking {
-            ChunkingArg::Sections => Chunking::Sections,
-            ChunkingArg::Whole => Chunking::Whole,
-        }
-    }
-}
-
 /// Exit status 0: answered; 3: nothing in the documents answers; 1: an error.
 #[derive(Debug, ClapArgs)]
 pub struct Ask {
@@ -267,51 +175,6 @@ pub struct Ask {
     /// Compares the question with every passage instead of walking the index.
     #[arg(long)]
     pub exact: bool,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Serve {
-    /// The bundle.
-    #[arg(value_name = "FILE.trine")]
-    pub bundle: PathBuf,
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8080", env = "TRINE_LISTEN", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-    #[command(flatten)]
-    pub limits: LimitArgs,
-}
-
-/// Bounds on requests.
-#[derive(Debug, Clone, Copy, ClapArgs)]
-pub struct LimitArgs {
-    /// Requests that run at the same time.
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub concurrency: u32,
-    /// Requests that wait at the same time; further ones get 503.
-    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    pub waiting: u32,
-    /// Seconds a request may take.
-    #[arg(long, default_value_t = 60, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub timeout: u64,
-    /// MiB that a request's components may allocate.
-    #[arg(long, default_value_t = 256, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..=4096))]
-    pub memory: u64,
-    /// KiB that a request's body may have.
-    #[arg(long, default_value_t = 1024, value_name = "KIB", value_parser = clap::value_parser!(u64).range(1..=65_536))]
-    pub body: u64,
-}
-
-impl From<LimitArgs> for trine_runtime::Limits {
-    fn from(args: LimitArgs) -> Self {
-        trine_runtime::Limits {
-            concurrency: args.concurrency,
-            waiting: args.waiting,
-            timeout: std::time::Duration::from_secs(args.timeout),
-            memory: (args.memory as usize) << 20,
-            body: (args.body as usize) << 10,
-            ..Self::default()
-        }
-    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -354,80 +217,4 @@ pub struct Devices {
     /// Prints a JSON array.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Eval {
-    /// A BEIR folder: corpus.jsonl[.gz], queries.jsonl[.gz], qrels/test.tsv.
-    #[arg(value_name = "DIR")]
-    pub collection: PathBuf,
-    /// Which ranking is measured.
-    #[arg(long, value_enum, default_value = "dense")]
-    pub stage: Stage,
-    /// Prints one JSON object.
-    #[arg(long)]
-    pub json: bool,
-    /// Writes the ranking as a TREC run file.
-    #[arg(long, value_name = "FILE")]
-    pub run: Option<PathBuf>,
-    /// Documents to rank for each query.
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
-    pub top_k: u32,
-    /// Compares each query with every document instead of walking the index.
-    #[arg(long)]
-    pub exact: bool,
-    /// Only the first so many of the judged queries.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// A bundle of this collection, made before; or where to keep the one made now.
-    #[arg(long, value_name = "FILE.trine")]
-    pub bundle: Option<PathBuf>,
-    /// Model that embeds.
-    #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
-    pub embedder: String,
-    /// Model that reranks [default: the embedder].
-    #[arg(long, value_name = "NAME|DIR")]
-    pub reranker: Option<String>,
-}
-
-/// Which ranking is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Stage {
-    /// The retriever's.
-    Dense,
-    /// The reranker's, of what the retriever found.
-    Rerank,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Bench {
-    #[command(subcommand)]
-    pub command: BenchCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// Measures a GPU without any model's files: kernels beside their references, matrix products,
-    /// reranking and embedding with random weights.
-    Gpu {
-        /// Prints one JSON object.
-        #[arg(long)]
-        json: bool,
-        /// Only sees that everything works.
-        #[arg(long)]
-        quick: bool,
-    },
-    Serve(BenchServe),
-    /// Times instances: starting one, its first request, a warm one.
-    Start {
-        /// The bundle.
-        #[arg(value_name = "FILE.trine")]
-        bundle: PathBuf,
-        /// Prints one JSON object.
-        #[arg(long)]
-        json: bool,
-        /// Rounds; each times all of them.
-        #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
-        rounds: u32,
-    },
 }

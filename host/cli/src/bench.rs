@@ -2,6 +2,7 @@
 
 mod client;
 mod gpu;
+mod model;
 mod serve;
 
 use std::path::Path;
@@ -26,6 +27,10 @@ pub fn run(args: Bench, common: &Common) -> Result<()> {
     match args.command {
         BenchCommand::Gpu { json, quick } => gpu::run(common, json, quick),
         BenchCommand::Serve(args) => serve::run(args, common),
+        BenchCommand::Rerank(args) => model::rerank(&args, common),
+        BenchCommand::Embed { tokens, embedder, rounds, json } => {
+            model::embed(tokens, embedder.as_deref(), rounds, json, common)
+        }
         BenchCommand::Start { bundle, json, rounds } => start(&bundle, json, rounds, common),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use trine_node::{OpenOptions, open};
 use trine_runtime::AppOptions;
 use trine_runtime::server::Server;
@@ -22,6 +23,13 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
     let node = open(&args.bundle, &options, &common.store()?)?;
     let (passages, documents) = (node.about.passages, node.about.documents);
     runtime.block_on(async {
+        if let Some(address) = args.metrics {
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("listening on {address} for metrics"))?;
+            out!("metrics on http://{}/metrics", listener.local_addr()?);
+            tokio::spawn(node.app.metrics().clone().serve(listener));
+        }
         let server = Server::bind(args.listen, node.app)
             .await
             .with_context(|| format!("listening on {}", args.listen))?;

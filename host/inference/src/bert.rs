@@ -4,14 +4,16 @@
 //! hidden size, `i` the width of the feed-forward network.
 
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
-use trine_kernels::{Device, Epilogue, KernelError, Pooling, Sequences};
+use trine_kernels::{Device, Epilogue, KernelError, Pooling, Precision, Sequences};
 
 use crate::config::BertConfig;
-use crate::weights::Tensors;
-use crate::{Model, ModelError, ModelKind};
+use crate::weights::{Tensors, Values};
+use crate::{Model, ModelError, ModelKind, packed};
 
 /// A BERT on a device.
 pub(crate) struct Bert<D: Device> {
+    /// In which numbers it multiplies, where that is not left to the device.
+    precision: Option<Precision>,
     heads: usize,
     embedding: D::Embedding,
     layers: Vec<Layer<D>>,
@@ -77,6 +79,8 @@ impl<D: Device> Encoded<D> {
 impl<D: Device> Bert<D> {
     /// Texts to the vectors of their tokens.
     pub(crate) fn encode(&self, device: &D, batch: &Batch) -> Result<Encoded<D>, KernelError> {
+        let own = self.device(device);
+        let device = own.as_ref().unwrap_or(device);
         let positions: Vec<u32> =
             batch.sequences.ranges().flat_map(|rows| 0..rows.len() as u32).collect();
         let packing = device.upload_sequences(&batch.sequences)?;
@@ -130,47 +134,60 @@ impl<D: Device> Bert<D> {
         let (Some(head), Hidden::First(first)) = (&self.classifier, &encoded.hidden) else {
             return Ok(None);
         };
+        let own = self.device(device);
+        let device = own.as_ref().unwrap_or(device);
         let pooled = device.linear(first, &head.pooler, Epilogue::Tanh)?; // [n, h]
         device.head(&pooled, &head.classifier).map(Some)
     }
 
+    /// The device as this model wants it; `None` where it is right as it is.
+    fn device(&self, device: &D) -> Option<D> {
+        self.precision.and_then(|precision| device.multiplying_in(precision))
+    }
+
     /// Takes a model's weights to a device.
     pub(crate) fn upload(device: &D, model: &Model) -> Result<Bert<D>, KernelError> {
+        let own = model.precision().and_then(|precision| device.multiplying_in(precision));
+        let device = own.as_ref().unwrap_or(device);
         let (config, weights) = (model.config(), model.weights());
         let norm = |norm: &Norm| device.prepare_norm(norm.view(config.layer_norm_eps));
-        let linear = |matrix: &Matrix| device.prepare_linear(matrix.view());
+        let mut matrices = packed::upload(device, model)?.into_iter();
+        // In the order of `BertWeights::matrices`.
+        let mut linear = || {
+            let missing = || KernelError::Device("a matrix is missing".to_owned());
+            matrices.next().ok_or_else(missing)
+        };
         let embedding = device.prepare_embedding(EmbeddingTables {
-            words: &weights.words,
-            positions: &weights.positions,
-            types: &weights.types,
+            words: weights.words.shared(),
+            positions: weights.positions.shared(),
+            types: weights.types.shared(),
             norm: weights.embedding_norm.view(config.layer_norm_eps),
         })?;
-        let layer = |layer: &LayerWeights| {
+        let mut layer = |layer: &LayerWeights| {
             Ok(Layer {
-                query_key_value: linear(&layer.query_key_value)?,
-                attention_output: linear(&layer.attention_output)?,
+                query_key_value: linear()?,
+                attention_output: linear()?,
                 attention_norm: norm(&layer.attention_norm)?,
-                intermediate: linear(&layer.intermediate)?,
-                output: linear(&layer.output)?,
+                intermediate: linear()?,
+                output: linear()?,
                 output_norm: norm(&layer.output_norm)?,
             })
         };
-        let layers = weights.layers.iter().map(layer).collect::<Result<_, KernelError>>()?;
+        let layers = weights.layers.iter().map(&mut layer).collect::<Result<_, KernelError>>()?;
         let classifier = match &weights.classifier {
             None => None,
-            Some((pooler, classifier)) => {
-                Some(Classifier { pooler: linear(pooler)?, classifier: linear(classifier)? })
-            }
+            Some(_) => Some(Classifier { pooler: linear()?, classifier: linear()? }),
         };
-        Ok(Bert { heads: config.num_attention_heads, embedding, layers, classifier })
+        let heads = config.num_attention_heads;
+        Ok(Bert { precision: model.precision(), heads, embedding, layers, classifier })
     }
 }
 
 /// The same on the host, as the file has it.
 pub(crate) struct BertWeights {
-    words: Vec<f32>,
-    positions: Vec<f32>,
-    types: Vec<f32>,
+    words: Values,
+    positions: Values,
+    types: Values,
     embedding_norm: Norm,
     layers: Vec<LayerWeights>,
     /// Pooler and classifier.
@@ -187,11 +204,12 @@ struct LayerWeights {
 }
 
 /// `[n, k]` and `[n]`.
-struct Matrix {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    n: usize,
-    k: usize,
+pub(crate) struct Matrix {
+    /// Rows below each other.
+    weight: Vec<Values>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
 }
 
 struct Norm {
@@ -211,12 +229,8 @@ impl BertWeights {
         };
         let head = |name: &str, n: usize| {
             let weight = from.head(&format!("{name}.weight"), &[n, h])?;
-            Ok::<_, ModelError>(Matrix {
-                weight,
-                bias: from.head(&format!("{name}.bias"), &[n])?,
-                n,
-                k: h,
-            })
+            let bias = from.head(&format!("{name}.bias"), &[n])?.f32s().into_owned();
+            Ok::<_, ModelError>(Matrix { weight: vec![weight], bias, n, k: h })
         };
         Ok(BertWeights {
             words: table("word", config.vocab_size)?,
@@ -236,13 +250,18 @@ impl BertWeights {
         })
     }
 
+    /// All matrices, in the order in which a device is given them.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let head = self.classifier.iter().flat_map(|(pooler, classifier)| [pooler, classifier]);
+        self.layers.iter().flat_map(LayerWeights::matrices).chain(head)
+    }
+
     /// Numbers in all.
     pub(crate) fn parameters(&self) -> usize {
-        let matrix = |m: &Matrix| m.weight.len() + m.bias.len();
+        let matrix = |m: &Matrix| m.n * m.k + m.bias.len();
         let norm = |n: &Norm| n.gamma.len() + n.beta.len();
         let layer = |l: &LayerWeights| {
-            let matrices = [&l.query_key_value, &l.attention_output, &l.intermediate, &l.output];
-            matrices.map(matrix).iter().sum::<usize>()
+            l.matrices().map(matrix).iter().sum::<usize>()
                 + norm(&l.attention_norm)
                 + norm(&l.output_norm)
         };
@@ -256,6 +275,10 @@ impl BertWeights {
 }
 
 impl LayerWeights {
+    fn matrices(&self) -> [&Matrix; 4] {
+        [&self.query_key_value, &self.attention_output, &self.intermediate, &self.output]
+    }
+
     fn read(
         config: &BertConfig,
         from: &impl Tensors,
@@ -283,8 +306,9 @@ impl LayerWeights {
 
 impl Matrix {
     fn read(from: &impl Tensors, name: &str, n: usize, k: usize) -> Result<Matrix, ModelError> {
-        let weight = from.encoder(&format!("{name}.weight"), &[n, k])?;
-        Ok(Matrix { weight, bias: from.encoder(&format!("{name}.bias"), &[n])?, n, k })
+        let weight = vec![from.encoder(&format!("{name}.weight"), &[n, k])?];
+        let bias = from.encoder(&format!("{name}.bias"), &[n])?.f32s().into_owned();
+        Ok(Matrix { weight, bias, n, k })
     }
 
     /// Adds another's outputs below.
@@ -294,15 +318,24 @@ impl Matrix {
         self.n += below.n;
     }
 
-    fn view(&self) -> LinearWeights<'_> {
-        LinearWeights { weight: &self.weight, bias: &self.bias, n: self.n, k: self.k }
+    /// Takes it to a device, which reads it.
+    pub(crate) fn upload<D: Device>(&self, device: &D) -> Result<D::Linear, KernelError> {
+        let Matrix { weight, bias, n, k } = self;
+        let weight = match &weight[..] {
+            [whole] => whole.f32s(),
+            parts => parts.iter().flat_map(|part| part.f32s().into_owned()).collect(),
+        };
+        device.prepare_linear(LinearWeights { weight: &weight, bias, n: *n, k: *k })
     }
 }
 
 impl Norm {
     fn read(from: &impl Tensors, name: &str, h: usize) -> Result<Norm, ModelError> {
-        let gamma = from.encoder(&format!("{name}.weight"), &[h])?;
-        Ok(Norm { gamma, beta: from.encoder(&format!("{name}.bias"), &[h])? })
+        let values = |part: &str| {
+            let values = from.encoder(&format!("{name}.{part}"), &[h])?;
+            Ok::<_, ModelError>(values.f32s().into_owned())
+        };
+        Ok(Norm { gamma: values("weight")?, beta: values("bias")? })
     }
 
     fn view(&self, epsilon: f32) -> NormWeights<'_> {

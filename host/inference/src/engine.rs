@@ -1,16 +1,21 @@
 //! Graphs on a device, for callers of any thread.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use prometheus_client::registry::Registry;
+use trine_kernels::Precision;
 use trine_kernels::gpu::GpuOptions;
 use trine_text::tokens::Encoded;
 
 use crate::device::{self, DeviceChoice, Place};
+use crate::job::Job;
 use crate::precision::PrecisionOption;
-use crate::queue::{Pending, Queue, Work};
 use crate::request::{Limits, Request};
 use crate::runner::{GpuRunner, Runner};
+use crate::scheduler::{Compute, Metrics, Pending, Scheduler};
 use crate::{Graphs, InferenceError, Model, ModelInfo, Tensor, View};
 
 /// How an engine is set up.
@@ -24,11 +29,11 @@ pub struct EngineOptions {
     pub threads: usize,
     /// In which numbers the CPU multiplies; a GPU's are in `gpu`.
     pub precision: PrecisionOption,
-    /// Calls that may wait; one more is refused as [`InferenceError::Busy`].
+    /// Calls that may wait or be under way; one more is refused as [`InferenceError::Busy`].
     pub queue_depth: usize,
-    /// Tokens of a forward pass on the CPU: up to which waiting calls are computed together, and
-    /// beyond which a call is cut, between texts. A GPU, which large passes keep busier, takes
-    /// `call_tokens`, or what its buffers hold.
+    /// Tokens that a forward pass on the CPU has at most: calls are computed together up to it,
+    /// and cut beyond it, between texts. A pass has fewer where the device is slow. A GPU, which
+    /// large passes keep busier, takes up to `call_tokens`, or what its buffers hold.
     pub batch_tokens: usize,
     /// Tokens that one call may have, padding included.
     pub call_tokens: usize,
@@ -40,9 +45,9 @@ impl Default for EngineOptions {
             device: DeviceChoice::Auto,
             gpu: GpuOptions::default(),
             threads: 0,
-            precision: PrecisionOption::F32,
+            precision: PrecisionOption::Auto,
             queue_depth: 1024,
-            batch_tokens: 16_384,
+            batch_tokens: 2048,
             call_tokens: 65_536,
         }
     }
@@ -71,31 +76,14 @@ struct Graph {
 /// A device's name, and the way to its thread.
 struct OnDevice {
     name: String,
-    queue: Queue<Job>,
+    scheduler: Scheduler<Job>,
+    metrics: Arc<Metrics>,
 }
 
 /// A device to be, and its models.
 struct Plan {
     place: Place,
     models: Vec<Arc<Model>>,
-}
-
-/// A request and the model it is for.
-pub(crate) struct Job {
-    pub(crate) model: usize,
-    pub(crate) request: Request,
-}
-
-impl Work for Job {
-    type Output = Tensor;
-
-    fn key(&self) -> usize {
-        self.model
-    }
-
-    fn size(&self) -> usize {
-        self.request.tokens()
-    }
 }
 
 impl Engine {
@@ -119,6 +107,9 @@ impl Engine {
             let models = &mut plans[device].models;
             let known = models.iter().position(|other| Arc::ptr_eq(other, &model));
             let info = model.info().clone();
+            if known.is_none() && place == Place::Cpu {
+                told(&name, model.precision().unwrap_or(options.precision.here()));
+            }
             let model = known.unwrap_or_else(|| {
                 models.push(model);
                 models.len() - 1
@@ -136,6 +127,14 @@ impl Engine {
         self.0.devices.iter().map(|device| device.name.as_str())
     }
 
+    /// Names what each device's scheduler counts: calls by outcome, waits, batches.
+    pub fn register(&self, registry: &mut Registry) {
+        for OnDevice { name, metrics, .. } in &self.0.devices {
+            let label = (Cow::from("device"), Cow::from(name.clone()));
+            metrics.register(registry.sub_registry_with_label(label));
+        }
+    }
+
     /// The names of the graphs.
     pub fn graphs(&self) -> impl Iterator<Item = &str> {
         self.0.graphs.keys().map(String::as_str)
@@ -148,13 +147,14 @@ impl Engine {
 
     /// Computes a graph on named tensors; see [`View`] for the names. Dropping the future
     /// withdraws the call. Fails at once on inputs that are not what the graph takes and on a
-    /// full queue.
+    /// full queue, and with [`InferenceError::Late`] once the deadline cannot be kept.
     pub async fn compute(
         &self,
         graph: &str,
         inputs: Vec<(String, Tensor)>,
+        deadline: Option<Instant>,
     ) -> Result<Vec<(String, Tensor)>, InferenceError> {
-        let (output, pending) = self.submit(graph, inputs)?;
+        let (output, pending) = self.submit(graph, inputs, deadline)?;
         let tensor = pending.await.map_err(|_| InferenceError::Stopped)??;
         Ok(vec![(output.to_owned(), tensor)])
     }
@@ -168,12 +168,12 @@ impl Engine {
         graph: &str,
         inputs: Vec<(String, Tensor)>,
     ) -> Result<Vec<(String, Tensor)>, InferenceError> {
-        let (output, pending) = self.submit(graph, inputs)?;
+        let (output, pending) = self.submit(graph, inputs, None)?;
         Ok(vec![(output.to_owned(), wait(pending)?)])
     }
 
     /// One vector a text, pooled and normalised as the model wants it. Texts are taken to the
-    /// device in as many calls as the batch's token budget makes of them.
+    /// device in as many calls as a call's bound on tokens makes of them.
     ///
     /// # Panics
     /// Within an async task, which must not block.
@@ -188,9 +188,10 @@ impl Engine {
             return Err(InferenceError::WrongView { name, view });
         }
         let mut vectors = Vec::with_capacity(texts.len());
-        for part in parts(texts, self.0.options.batch_tokens) {
+        for part in parts(texts, self.0.options.call_tokens) {
             let request = Request::from_encoded(self.limits(found), part)?;
-            let tensor = wait(self.queue(found).submit(Job { model: found.model, request })?)?;
+            let job = Job::new(found.model, &found.info, request);
+            let tensor = wait(self.scheduler(found).submit(job, None)?)?;
             let values = tensor.as_f32().unwrap_or_default();
             vectors.extend(values.chunks_exact(found.info.hidden_size).map(<[f32]>::to_vec));
         }
@@ -213,6 +214,7 @@ impl Engine {
         &self,
         name: &str,
         inputs: Vec<(String, Tensor)>,
+        deadline: Option<Instant>,
     ) -> Result<(&'static str, Pending<Tensor>), InferenceError> {
         let graph = self.graph(name)?;
         let request = Request::from_tensors(graph.view, self.limits(graph), inputs)?;
@@ -222,11 +224,12 @@ impl Engine {
             View::CrossEncoder => "logits",
             View::LateInteraction => "scores",
         };
-        Ok((output, self.queue(graph).submit(Job { model: graph.model, request })?))
+        let job = Job::new(graph.model, &graph.info, request);
+        Ok((output, self.scheduler(graph).submit(job, deadline)?))
     }
 
-    fn queue(&self, graph: &Graph) -> &Queue<Job> {
-        &self.0.devices[graph.device].queue
+    fn scheduler(&self, graph: &Graph) -> &Scheduler<Job> {
+        &self.0.devices[graph.device].scheduler
     }
 }
 
@@ -241,30 +244,40 @@ impl OnDevice {
         let (threads, precision) = (options.threads, options.precision.here());
         let gpu = options.gpu.clone();
         let (named, name) = std::sync::mpsc::sync_channel(1);
-        let setup = move || -> Result<Compute, InferenceError> {
+        let setup = move || -> Result<Box<dyn Compute<Job>>, InferenceError> {
             match place {
                 Place::Cpu => {
                     let runner =
                         Runner::new(device::open_cpu(threads, precision)?, models, budget)?;
                     let _ = named.send(runner.device());
-                    Ok(Box::new(move |jobs| runner.run(jobs)))
+                    Ok(Box::new(runner))
                 }
                 Place::Gpu(index) => {
-                    let mut runner = GpuRunner::new(index, gpu, models, budget)?;
+                    let runner = GpuRunner::new(index, gpu, models, budget)?;
                     let _ = named.send(runner.device());
-                    Ok(Box::new(move |jobs| runner.run(jobs)))
+                    Ok(Box::new(runner))
                 }
             }
         };
-        let queue = Queue::start(options.queue_depth, budget, setup)?;
+        let metrics = Arc::new(Metrics::new());
+        let scheduler = Scheduler::start(options.queue_depth, metrics.clone(), setup)?;
         let name = name.recv().map_err(|_| InferenceError::Stopped)?;
         tracing::info!(device = %name, models = count, "device started");
-        Ok(OnDevice { name, queue })
+        Ok(OnDevice { name, scheduler, metrics })
     }
 }
 
-/// What a device's thread does with a batch.
-type Compute = Box<dyn FnMut(&[Job]) -> Result<Vec<Tensor>, InferenceError>>;
+/// Says in which numbers a model is computed.
+fn told(graph: &str, precision: Precision) {
+    match precision {
+        Precision::Int8 => tracing::warn!(
+            graph,
+            "computed in int8, whose error depends on the model: `trine eval` and `trine bench \
+             rerank` measure it"
+        ),
+        _ => tracing::info!(graph, precision = precision.name(), "computed on the CPU"),
+    }
+}
 
 fn wait(pending: Pending<Tensor>) -> Result<Tensor, InferenceError> {
     pending.blocking_recv().map_err(|_| InferenceError::Stopped)?

@@ -115,6 +115,9 @@ pub enum InferenceError {
         /// The queue's length.
         waiting: usize,
     },
+    /// The call cannot be done by its deadline; the same call may be, later.
+    #[error("the devices have more to do than the request has time for; try again later")]
+    Late,
     /// There is no such GPU.
     #[error(
         "`{wanted}`: there is no such GPU; found: {found}. Software is used only when it is named \

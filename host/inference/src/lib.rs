@@ -1,8 +1,8 @@
-//! Models, their weights, and the queue that feeds a device. Knows no wasm.
+//! Models, their weights, and the scheduler that feeds a device. Knows no wasm.
 //!
 //! [`Model::open`] reads a Hugging Face folder; [`Graphs`] gives models names and says what each
 //! name computes ([`View`]); [`Engine::start`] takes them to a device, whose one owner thread
-//! batches what callers ask for. Tensors carry the names that exported ONNX models use.
+//! batches what callers ask for and cuts what is long. Tensors carry the names that exported ONNX models use.
 
 mod bert;
 mod config;
@@ -10,12 +10,15 @@ mod device;
 mod engine;
 mod error;
 mod graphs;
+mod job;
+mod mapped;
 pub mod measure;
 mod model;
+mod packed;
 mod precision;
-mod queue;
 mod request;
 mod runner;
+mod scheduler;
 mod tensor;
 mod weights;
 

@@ -1,5 +1,8 @@
 //! What a GPU can do with the kernels, measured: agreement with the references and the CPU, rates
 //! of matrix products beside the memory's, and times of whole models. Needs no model's files.
+//! And what a model takes on whatever device: [`rerank`], [`embed`].
+
+mod model;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +15,12 @@ use trine_kernels::{Device, Epilogue, GpuDevice};
 use trine_text::tokens::Encoded;
 
 use crate::{
-    DeviceChoice, Engine, EngineOptions, Graphs, InferenceError, Model, ModelKind, Tensor, View,
+    DeviceChoice, Engine, EngineOptions, Graphs, InferenceError, Model, ModelKind, PrecisionOption,
+    Tensor, View,
+};
+
+pub use model::{
+    EmbedReport, Padded, Rerank as RerankReport, RoundingError, embed, random_pairs, rerank,
 };
 
 /// Of everything random.
@@ -270,7 +278,11 @@ impl Way {
             gpu: self.options.clone(),
             ..EngineOptions::default()
         })?;
-        let cpu = engine(EngineOptions { device: DeviceChoice::Cpu, ..EngineOptions::default() })?;
+        let cpu = engine(EngineOptions {
+            device: DeviceChoice::Cpu,
+            precision: PrecisionOption::F32,
+            ..EngineOptions::default()
+        })?;
         let texts: Vec<Encoded> = (0..extent.texts).map(|i| text(1 + i * 37 % 256, i)).collect();
         let (found, expected) =
             (gpu.embed_blocking("encoder", &texts)?, cpu.embed_blocking("encoder", &texts)?);
@@ -278,7 +290,7 @@ impl Way {
             a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
         };
         let smallest_cosine = found.iter().zip(&expected).map(cosine).fold(1.0, f64::min);
-        let (found, expected) = (logits(&gpu, &texts)?, logits(&cpu, &texts)?);
+        let (found, expected) = (logits(&gpu, "cross", &texts)?, logits(&cpu, "cross", &texts)?);
         let difference = |(a, b): (&f32, &f32)| f64::from((a - b).abs());
         let logit_error = found.iter().zip(&expected).map(difference).fold(0.0, f64::max);
         let (dtype, mode) = self.names();
@@ -287,7 +299,7 @@ impl Way {
 
         for &(pairs, tokens) in extent.rerank {
             let texts: Vec<Encoded> = (0..pairs).map(|i| text(tokens, i)).collect();
-            let ms = median_ms(extent.rounds, || logits(&gpu, &texts).map(drop))?;
+            let ms = median_ms(extent.rounds, || logits(&gpu, "cross", &texts).map(drop))?;
             let (dtype, mode) = self.names();
             let pairs_per_s = pairs as f64 / ms * 1e3;
             report.rerank.push(Rerank { pairs, tokens, dtype, mode, ms, pairs_per_s });
@@ -321,7 +333,7 @@ fn text(tokens: usize, seed: usize) -> Encoded {
     Encoded { ids, type_ids: vec![0; tokens], truncated: 0 }
 }
 
-fn logits(engine: &Engine, texts: &[Encoded]) -> Result<Vec<f32>, InferenceError> {
+fn logits(engine: &Engine, graph: &str, texts: &[Encoded]) -> Result<Vec<f32>, InferenceError> {
     let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or_default();
     let (mut ids, mut mask) = (Vec::new(), Vec::new());
     for text in texts {
@@ -335,7 +347,7 @@ fn logits(engine: &Engine, texts: &[Encoded]) -> Result<Vec<f32>, InferenceError
         ("input_ids".to_owned(), Tensor::i64(dims, ids)),
         ("attention_mask".to_owned(), Tensor::i64(dims, mask)),
     ];
-    let mut outputs = engine.compute_blocking("cross", inputs)?;
+    let mut outputs = engine.compute_blocking(graph, inputs)?;
     let logits = outputs.pop().and_then(|(_, tensor)| tensor.as_f32().map(<[f32]>::to_vec));
     Ok(logits.unwrap_or_default())
 }

@@ -1,13 +1,14 @@
 //! A model as it lies in a folder: what it is, and its weights on the host.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use trine_kernels::Pooling;
+use trine_kernels::{Pooling, Precision};
 
-use crate::ModelError;
 use crate::bert::BertWeights;
 use crate::config::{BertConfig, SentenceSettings};
 use crate::weights::{RandomWeights, WeightsFile};
+use crate::{ModelError, PrecisionOption};
 
 /// What a model's weights are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +44,17 @@ pub struct ModelInfo {
     pub parameters: usize,
 }
 
-/// A model read and checked, ready for a device.
+/// A model checked, ready for a device. Its weights are mapped, and read by the devices that take
+/// them.
 pub struct Model {
     info: ModelInfo,
     config: BertConfig,
     weights: BertWeights,
+    /// `None` of random weights.
+    file: Option<WeightsFile>,
+    sha256: OnceLock<String>,
+    precision: PrecisionOption,
+    weight_cache: Option<PathBuf>,
 }
 
 impl Model {
@@ -62,7 +69,29 @@ impl Model {
         let settings = SentenceSettings::read(folder)?;
         let file = WeightsFile::read(folder)?;
         let weights = BertWeights::read(&config, kind, &file.tensors()?)?;
-        Ok(Model::new(config, kind, settings, weights))
+        Ok(Model { file: Some(file), ..Model::new(config, kind, settings, weights) })
+    }
+
+    /// The same model, computed on a CPU at a precision of its own; `Auto` leaves it to the
+    /// engine's options.
+    pub fn at(self, precision: PrecisionOption) -> Model {
+        Model { precision, ..self }
+    }
+
+    /// The same model, whose weights are packed for a CPU once and kept in a file of `folder`, which
+    /// the next engine maps. Files there that are damaged are written anew.
+    pub fn with_weight_cache(self, folder: PathBuf) -> Model {
+        Model { weight_cache: Some(folder), ..self }
+    }
+
+    /// The SHA-256 of the file of weights, in hexadecimal, found when it is first asked for; `None` of
+    /// random weights.
+    pub fn sha256(&self) -> Result<Option<&str>, ModelError> {
+        let Some(file) = &self.file else { return Ok(None) };
+        if self.sha256.get().is_none() {
+            let _ = self.sha256.set(file.sha256()?);
+        }
+        Ok(self.sha256.get().map(String::as_str))
     }
 
     /// A model of MiniLM-L6-H384's shape (Wang et al. 2020) whose weights are random, the same
@@ -94,7 +123,15 @@ impl Model {
             labels: if kind == ModelKind::CrossEncoder { config.labels() } else { 0 },
             parameters: weights.parameters(),
         };
-        Model { info, config, weights }
+        Model {
+            info,
+            config,
+            weights,
+            file: None,
+            sha256: OnceLock::new(),
+            precision: PrecisionOption::Auto,
+            weight_cache: None,
+        }
     }
 
     /// What the model is.
@@ -104,6 +141,15 @@ impl Model {
 
     pub(crate) fn config(&self) -> &BertConfig {
         &self.config
+    }
+
+    /// Its own precision on this machine; `None` where it is the engine's.
+    pub(crate) fn precision(&self) -> Option<Precision> {
+        (self.precision != PrecisionOption::Auto).then(|| self.precision.here())
+    }
+
+    pub(crate) fn weight_cache(&self) -> Option<&Path> {
+        self.weight_cache.as_deref()
     }
 
     pub(crate) fn weights(&self) -> &BertWeights {

@@ -6,9 +6,9 @@ use trine_kernels::Precision;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrecisionOption {
     /// bf16 where the CPU is fast at it, else f32; never int8, whose error depends on the model.
+    #[default]
     Auto,
     /// f32 whatever the CPU.
-    #[default]
     F32,
     /// Inputs of products rounded to bf16.
     Bf16,

@@ -106,15 +106,6 @@ impl Request {
         Ok(request)
     }
 
-    /// What it takes of a batch's budget, in tokens. Hidden states come back with their padding,
-    /// so that counts too: little to compute must not mean much to allocate.
-    pub(crate) fn tokens(&self) -> usize {
-        match self.wanted {
-            Wanted::HiddenStates { width } => width * self.lengths.len(),
-            Wanted::Logits | Wanted::Scores | Wanted::Embeddings => self.words.len(),
-        }
-    }
-
     /// Adds the rows of a rectangle, each up to where its mask ends.
     fn push_rows(
         &mut self,

@@ -1,4 +1,4 @@
-//! What a device's thread does: batches to forward passes to results.
+//! What a device's thread does: a batch to one forward pass to values.
 
 use std::sync::Arc;
 
@@ -7,15 +7,16 @@ use trine_kernels::{Device, GpuDevice, KernelError, Sequences};
 
 use crate::bert::{self, Batch, Bert};
 use crate::device::open_gpu;
-use crate::engine::Job;
+use crate::job::Job;
 use crate::request::Wanted;
-use crate::{InferenceError, Model, ModelInfo, Tensor};
+use crate::scheduler::{Compute, Slice};
+use crate::{InferenceError, Model, ModelInfo};
 
 /// A device and the models on it.
 pub(crate) struct Runner<D: Device> {
     device: D,
     models: Vec<OnDevice<D>>,
-    /// Tokens of a forward pass.
+    /// Tokens of a forward pass at most.
     budget: usize,
 }
 
@@ -26,13 +27,14 @@ struct OnDevice<D: Device> {
     most: usize,
 }
 
-/// A text of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Text {
-    job: usize,
+/// A text of a batch.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    /// Which slice it belongs to.
+    slice: usize,
+    job: &'a Job,
+    /// Its number in its job.
     text: usize,
-    /// Its first token among its request's.
-    start: usize,
 }
 
 /// What is read back of a pass, each kind once for all jobs that want it.
@@ -45,8 +47,8 @@ struct Results {
 }
 
 impl<D: Device> Runner<D> {
-    /// Uploads the models, letting go of each as soon as it is there. A pass is cut at `budget`
-    /// tokens, or at fewer where a buffer of the device holds no more.
+    /// Uploads the models, letting go of each as soon as it is there. A pass has at most `budget`
+    /// tokens, or fewer where a buffer of the device holds no more.
     pub(crate) fn new(
         device: D,
         models: Vec<Arc<Model>>,
@@ -66,51 +68,39 @@ impl<D: Device> Runner<D> {
         self.device.name()
     }
 
-    /// One result a job; all jobs are for one model.
-    pub(crate) fn run(&self, jobs: &[Job]) -> Result<Vec<Tensor>, InferenceError>
+    fn most(&self, model: usize) -> usize {
+        self.budget.min(self.models[model].most)
+    }
+
+    /// One forward pass: each slice's values. All slices are for one model.
+    fn run(&self, slices: &[Slice<Job>]) -> Result<Vec<Vec<f32>>, InferenceError>
     where
         Bert<D>: Sync,
     {
-        let Some(first) = jobs.first() else {
+        let Some(first) = slices.first() else {
             return Ok(vec![]);
         };
-        let model = &self.models[first.model];
-        let mut values = vec![Vec::new(); jobs.len()];
-        for pass in passes(jobs, self.budget.min(model.most)) {
-            self.device.enter(|| self.pass(model, jobs, &pass, &mut values))?;
-        }
-        let tensor = |(job, values): (&Job, Vec<f32>)| {
-            let n = job.request.lengths.len();
-            let shape = match job.request.wanted {
-                Wanted::HiddenStates { width } => vec![n, width, model.info.hidden_size],
-                Wanted::Logits => vec![n, model.info.labels],
-                Wanted::Scores => vec![n - 1],
-                Wanted::Embeddings => vec![n, model.info.hidden_size],
-            };
-            Tensor::f32(shape, values)
-        };
-        Ok(jobs.iter().zip(values).map(tensor).collect())
+        let model = &self.models[first.work.model];
+        self.device.enter(|| self.pass(model, slices))
     }
 
-    /// One forward pass; what each text gives is added to its job's values.
     fn pass(
         &self,
         model: &OnDevice<D>,
-        jobs: &[Job],
-        texts: &[Text],
-        values: &mut [Vec<f32>],
-    ) -> Result<(), InferenceError> {
-        let batch = pack(jobs, texts)?;
+        slices: &[Slice<Job>],
+    ) -> Result<Vec<Vec<f32>>, InferenceError> {
+        let texts = texts(slices);
+        let batch = pack(&texts)?;
         let encoded = model.bert.encode(&self.device, &batch)?;
-        let results = self.read(model, jobs, texts, &encoded)?;
+        let results = self.read(model, &texts, &encoded)?;
         let h = model.info.hidden_size;
+        let mut values = vec![Vec::new(); slices.len()];
         let mut scores = results.scores.iter();
-        for ((index, &Text { job, text, .. }), rows) in
-            texts.iter().enumerate().zip(batch.sequences.ranges())
-        {
+        let rows = batch.sequences.ranges();
+        for ((index, &Text { slice, job, text }), rows) in texts.iter().enumerate().zip(rows) {
             let row = |of: &[f32], width: usize| of[index * width..][..width].to_vec();
-            let out = &mut values[job];
-            match jobs[job].request.wanted {
+            let out = &mut values[slice];
+            match job.request.wanted {
                 Wanted::HiddenStates { width } => {
                     let end = out.len() + width * h;
                     out.extend(&results.hidden[rows.start * h..rows.end * h]);
@@ -122,20 +112,19 @@ impl<D: Device> Runner<D> {
                 Wanted::Scores => {}
             }
         }
-        Ok(())
+        Ok(values)
     }
 
     /// Computes what the jobs want of the encoder's last layer, and waits for it once.
     fn read(
         &self,
         model: &OnDevice<D>,
-        jobs: &[Job],
         texts: &[Text],
         encoded: &bert::Encoded<D>,
     ) -> Result<Results, InferenceError> {
         let (device, packing) = (&self.device, &encoded.packing);
         let wanted =
-            |kind: fn(Wanted) -> bool| texts.iter().any(|text| kind(jobs[text.job].request.wanted));
+            |kind: fn(Wanted) -> bool| texts.iter().any(|text| kind(text.job.request.wanted));
         // [t, h]
         let tokens = || {
             let of_a_classifier = || InferenceError::Failed(NO_TOKENS.to_owned());
@@ -156,7 +145,7 @@ impl<D: Device> Runner<D> {
         }
         let mut scores = None; // one a pair
         if wanted(|w| w == Wanted::Scores) {
-            scores = Some(device.maxsim(tokens()?, packing, &pairs(jobs, texts))?);
+            scores = Some(device.maxsim(tokens()?, packing, &pairs(texts))?);
         }
         let buffers = [hidden, embeddings.as_ref(), logits.as_ref(), scores.as_ref()];
         let present: Vec<&D::Buffer> = buffers.into_iter().flatten().collect();
@@ -200,8 +189,8 @@ impl GpuRunner {
 
     /// As [`Runner::run`]. A lost device fails the batch and is opened anew, unless it was lost
     /// again without having computed anything.
-    pub(crate) fn run(&mut self, jobs: &[Job]) -> Result<Vec<Tensor>, InferenceError> {
-        let outcome = self.runner.run(jobs);
+    fn run(&mut self, slices: &[Slice<Job>]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        let outcome = self.runner.run(slices);
         let Err(InferenceError::Kernel(KernelError::Lost(reason))) = outcome else {
             self.proven |= outcome.is_ok();
             return outcome;
@@ -223,56 +212,59 @@ impl GpuRunner {
     }
 }
 
-/// Cuts all jobs' texts into passes of at most `budget` tokens, a longer text alone. A job that
-/// compares its first text with the others has it in each of its passes.
-fn passes(jobs: &[Job], budget: usize) -> Vec<Vec<Text>> {
-    let mut passes: Vec<Vec<Text>> = Vec::new();
-    let mut room = 0;
-    for (job, Job { request, .. }) in jobs.iter().enumerate() {
-        let compares = request.wanted == Wanted::Scores;
-        let mut start = 0;
-        for (text, &length) in request.lengths.iter().enumerate() {
-            let length = length as usize;
-            let this = Text { job, text, start };
-            match passes.last_mut() {
-                Some(pass) if length <= room => pass.push(this),
-                _ => {
-                    let query = (compares && text > 0).then_some(Text { job, text: 0, start: 0 });
-                    passes.push(query.into_iter().chain([this]).collect());
-                    room = budget.saturating_sub(query.map_or(0, |_| request.lengths[0] as usize));
-                }
-            }
-            room = room.saturating_sub(length);
-            start += length;
-        }
+impl<D: Device> Compute<Job> for Runner<D>
+where
+    Bert<D>: Sync,
+{
+    fn most(&self, key: usize) -> usize {
+        Runner::most(self, key)
     }
-    passes
+
+    fn compute(&mut self, batch: &[Slice<Job>]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        self.run(batch)
+    }
+}
+
+impl Compute<Job> for GpuRunner {
+    fn most(&self, key: usize) -> usize {
+        self.runner.most(key)
+    }
+
+    fn compute(&mut self, batch: &[Slice<Job>]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        self.run(batch)
+    }
+}
+
+/// All texts that the slices need.
+fn texts<'a>(slices: &[Slice<'a, Job>]) -> Vec<Text<'a>> {
+    let of_slice = |(slice, Slice { work: job, pieces }): (usize, &Slice<'a, Job>)| {
+        let job = *job;
+        job.texts(pieces.clone()).map(move |text| Text { slice, job, text })
+    };
+    slices.iter().enumerate().flat_map(of_slice).collect()
 }
 
 /// The texts' tokens, one text after another.
-fn pack(jobs: &[Job], texts: &[Text]) -> Result<Batch, InferenceError> {
+fn pack(texts: &[Text]) -> Result<Batch, InferenceError> {
     let (mut words, mut types, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-    for &Text { job, text, start } in texts {
-        let request = &jobs[job].request;
-        let length = request.lengths[text];
-        words.extend(&request.words[start..][..length as usize]);
-        types.extend(&request.types[start..][..length as usize]);
-        lengths.push(length);
+    for Text { job, text, .. } in texts {
+        let tokens = job.text(*text);
+        words.extend(&job.request.words[tokens.clone()]);
+        types.extend(&job.request.types[tokens]);
+        lengths.push(job.request.lengths[*text]);
     }
     Ok(Batch { words, types, sequences: Sequences::from_lengths(&lengths)? })
 }
 
-/// Each job's first text with each of its others in this pass, by number in the pass.
-fn pairs(jobs: &[Job], texts: &[Text]) -> Vec<(u32, u32)> {
+/// Each slice's first text with each of its others, by number in the pass.
+fn pairs(texts: &[Text]) -> Vec<(u32, u32)> {
     let mut pairs = Vec::new();
     let mut query = 0;
-    for (index, &Text { job, text, .. }) in (0..).zip(texts) {
-        if jobs[job].request.wanted != Wanted::Scores {
-            continue;
-        }
-        match text {
-            0 => query = index,
-            _ => pairs.push((query, index)),
+    for (index, Text { job, text, .. }) in (0..).zip(texts) {
+        match (job.compares(), text) {
+            (false, _) => {}
+            (true, 0) => query = index,
+            (true, _) => pairs.push((query, index)),
         }
     }
     pairs
@@ -285,41 +277,36 @@ mod tests {
     use super::*;
     use crate::device::open_cpu;
     use crate::request::Request;
+    use crate::scheduler::Work;
 
     fn job(wanted: Wanted, lengths: &[u32]) -> Job {
         let tokens = lengths.iter().sum::<u32>() as usize;
         let (words, types) = (vec![1; tokens], vec![0; tokens]);
         let request = Request { words, types, lengths: lengths.to_vec(), wanted };
-        Job { model: 0, request }
+        Job::new(0, tiny().info(), request)
     }
 
-    fn cut(jobs: &[Job], budget: usize) -> Vec<Vec<(usize, usize)>> {
-        let texts = |pass: Vec<Text>| pass.iter().map(|t| (t.job, t.text)).collect();
-        passes(jobs, budget).into_iter().map(texts).collect()
-    }
-
-    #[test]
-    fn passes_keep_to_the_budget_and_lose_no_text() {
-        let jobs = [job(Wanted::Embeddings, &[5, 5, 30, 1]), job(Wanted::Embeddings, &[9])];
-        assert_eq!(cut(&jobs, 10), [vec![(0, 0), (0, 1)], vec![(0, 2)], vec![(0, 3), (1, 0)]]);
-        assert_eq!(cut(&jobs, 1000).len(), 1);
-        assert!(cut(&[job(Wanted::Embeddings, &[])], 10).is_empty());
+    fn whole(job: &Job) -> [Slice<'_, Job>; 1] {
+        [Slice { work: job, pieces: 0..job.pieces() }]
     }
 
     #[test]
-    fn a_query_goes_with_each_part_of_its_passages() {
-        let jobs = [job(Wanted::Scores, &[4, 6, 6, 6]), job(Wanted::Scores, &[2, 3])];
-        let found = cut(&jobs, 10);
-        assert_eq!(
-            found,
-            [
-                vec![(0, 0), (0, 1)],
-                vec![(0, 0), (0, 2)],
-                vec![(0, 0), (0, 3)],
-                vec![(1, 0), (1, 1)]
-            ]
-        );
-        assert_eq!(pairs(&jobs, &passes(&jobs, 10)[3]), [(0, 1)]);
+    fn a_query_goes_with_each_slice_of_its_passages() {
+        let scores = job(Wanted::Scores, &[4, 6, 7, 8]);
+        let other = job(Wanted::Embeddings, &[2, 3]);
+        assert_eq!((scores.pieces(), other.pieces()), (3, 2));
+        assert_eq!((scores.tokens(1..3), scores.tokens(0..0), other.tokens(0..2)), (19, 0, 5));
+        let slices = [
+            Slice { work: &scores, pieces: 1..3 },
+            Slice { work: &other, pieces: 1..2 },
+            Slice { work: &scores, pieces: 0..1 },
+        ];
+        let texts = texts(&slices);
+        let found: Vec<_> = texts.iter().map(|t| (t.slice, t.text)).collect();
+        assert_eq!(found, [(0, 0), (0, 2), (0, 3), (1, 1), (2, 0), (2, 1)]);
+        assert_eq!(pairs(&texts), [(0, 1), (0, 2), (4, 5)]);
+        let lengths = pack(&texts).unwrap().sequences.ranges().map(|r| r.len()).collect::<Vec<_>>();
+        assert_eq!(lengths, [4, 7, 8, 3, 4, 6]);
     }
 
     fn tiny() -> Arc<Model> {
@@ -332,11 +319,11 @@ mod tests {
     fn a_cross_encoder_has_no_vectors_of_tokens() {
         let device = open_cpu(1, Precision::F32).unwrap();
         let runner = Runner::new(device, vec![tiny()], 100).unwrap();
-        assert!(runner.run(&[job(Wanted::Logits, &[1, 3])]).is_ok());
+        assert!(runner.run(&whole(&job(Wanted::Logits, &[1, 3]))).is_ok());
         for wanted in [Wanted::HiddenStates { width: 3 }, Wanted::Embeddings, Wanted::Scores] {
             // Texts of one token would have as many rows as there are tokens.
             for lengths in [[1, 3], [1, 1]] {
-                let refused = runner.run(&[job(wanted, &lengths)]).unwrap_err();
+                let refused = runner.run(&whole(&job(wanted, &lengths))).unwrap_err();
                 assert_eq!(refused, InferenceError::Failed(NO_TOKENS.to_owned()));
             }
         }
@@ -355,19 +342,20 @@ mod tests {
     fn a_lost_device_is_opened_anew_once_and_says_so() {
         let Some(runner) = on_gpu(GpuOptions::default()) else { return };
         let mut runner = runner.unwrap();
-        let jobs = [job(Wanted::Logits, &[5, 3])];
-        let before = runner.run(&jobs).unwrap();
+        let job = job(Wanted::Logits, &[5, 3]);
+        let batch = whole(&job);
+        let before = runner.run(&batch).unwrap();
         runner.runner.device.destroy();
-        let lost = runner.run(&jobs).unwrap_err();
+        let lost = runner.run(&batch).unwrap_err();
         assert!(matches!(lost, InferenceError::DeviceLost(_)), "{lost}");
-        assert_eq!(runner.run(&jobs).unwrap(), before, "the same on the device opened anew");
+        assert_eq!(runner.run(&batch).unwrap(), before, "the same on the device opened anew");
         // Lost, opened anew, and lost again before it has computed anything: it stays lost.
         for _ in 0..3 {
             runner.runner.device.destroy();
-            let lost = runner.run(&jobs).unwrap_err();
+            let lost = runner.run(&batch).unwrap_err();
             assert!(matches!(lost, InferenceError::DeviceLost(_)), "{lost}");
         }
-        assert!(matches!(runner.run(&jobs), Err(InferenceError::DeviceLost(_))));
+        assert!(matches!(runner.run(&batch), Err(InferenceError::DeviceLost(_))));
     }
 
     #[test]

@@ -4,11 +4,11 @@
 mod common;
 
 use common::{late_inputs, named, only, tiny_engine};
-use trine_inference::{EngineOptions, InferenceError, Tensor};
+use trine_inference::{EngineOptions, InferenceError, PrecisionOption, Tensor};
 use trine_text::tokens::Encoded;
 
 fn options() -> EngineOptions {
-    EngineOptions { threads: 2, ..EngineOptions::default() }
+    EngineOptions { threads: 2, precision: PrecisionOption::F32, ..EngineOptions::default() }
 }
 
 /// Asserts that a graph refuses inputs, naming `input` and a part of the reason.

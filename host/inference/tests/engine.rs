@@ -5,11 +5,11 @@ mod common;
 use common::{bits, inputs, late_inputs, only, tiny, tiny_engine};
 use futures::executor::block_on;
 use futures::future::join_all;
-use trine_inference::{EngineOptions, InferenceError, Tensor, TensorData, View};
+use trine_inference::{EngineOptions, InferenceError, PrecisionOption, Tensor, TensorData, View};
 use trine_text::tokens::Encoded;
 
 fn options() -> EngineOptions {
-    EngineOptions { threads: 2, ..EngineOptions::default() }
+    EngineOptions { threads: 2, precision: PrecisionOption::F32, ..EngineOptions::default() }
 }
 
 /// Texts of many lengths; the window is 64 tokens.
@@ -50,7 +50,7 @@ fn many_callers_get_the_bits_that_one_gets() {
                 let numbers: Vec<usize> = (thread * 25..thread * 25 + 25).collect();
                 let calls = numbers.iter().map(|&number| {
                     let (graph, inputs) = call(texts, number);
-                    engine.compute(graph, inputs)
+                    engine.compute(graph, inputs, None)
                 });
                 for (result, number) in block_on(join_all(calls)).into_iter().zip(numbers) {
                     let (name, dims, values) = only(result.unwrap());
@@ -112,7 +112,7 @@ fn a_call_withdrawn_or_ahead_of_the_end_hangs_nobody() {
     let texts = texts();
     for number in 0..50 {
         let (graph, inputs) = call(&texts, number);
-        let mut future = Box::pin(engine.compute(graph, inputs));
+        let mut future = Box::pin(engine.compute(graph, inputs, None));
         let waker = futures::task::noop_waker();
         let _ = future.as_mut().poll(&mut std::task::Context::from_waker(&waker));
         drop(future);

@@ -1,6 +1,6 @@
 //! The contract between models and the hardware that runs them.
 
-use crate::{Epilogue, Pooling, Sequences};
+use crate::{Epilogue, Pooling, Precision, Sequences, Shared};
 
 /// What a kernel or a device refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,14 +71,14 @@ pub struct NormWeights<'a> {
 }
 
 /// The three embedding tables of BERT on the host, each `[rows, h]` row-major.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EmbeddingTables<'a> {
     /// `[vocabulary, h]`.
-    pub words: &'a [f32],
+    pub words: Shared<f32>,
     /// `[positions, h]`.
-    pub positions: &'a [f32],
+    pub positions: Shared<f32>,
     /// `[token types, h]`.
-    pub types: &'a [f32],
+    pub types: Shared<f32>,
     /// The layer normalisation of their sum; its length is `h`.
     pub norm: NormWeights<'a>,
 }
@@ -110,6 +110,37 @@ pub trait Device: Sync {
     /// pass saves it a hand-over per kernel. Kernels called outside work too.
     fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         work()
+    }
+
+    /// The same device, multiplying in other numbers; `None` where it has no choice of them.
+    fn multiplying_in(&self, _precision: Precision) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
+    /// How a prepared matrix lies in the host's memory, as a part of a file's name: another layout
+    /// has another. `None` where it does not lie there.
+    fn layout(&self) -> Option<String> {
+        None
+    }
+
+    /// The words of a prepared matrix, for [`Device::restore_linear`] on a device of the same
+    /// layout; none where there is no layout.
+    fn words<'a>(&self, _weights: &'a Self::Linear) -> &'a [u32] {
+        &[]
+    }
+
+    /// The matrix `[n, k]` that [`Device::words`] gave, with its bias `[n]`. Refuses another
+    /// number of words or biases than such a matrix has.
+    fn restore_linear(
+        &self,
+        _words: Shared<u32>,
+        _bias: &[f32],
+        _shape: [usize; 2],
+    ) -> Result<Self::Linear, KernelError> {
+        Err(KernelError::Device("it keeps no matrices on the host".to_owned()))
     }
 
     /// Prepares embedding tables; refuses tables that are not whole rows of `h`.

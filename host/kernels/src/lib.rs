@@ -24,6 +24,7 @@ pub mod maxsim;
 pub mod parity;
 pub mod pool;
 pub mod sequences;
+pub mod shared;
 
 pub use cpu::{CpuDevice, Precision};
 pub use device::{Device, KernelError};
@@ -31,3 +32,4 @@ pub use gpu::GpuDevice;
 pub use linear::Epilogue;
 pub use pool::Pooling;
 pub use sequences::Sequences;
+pub use shared::Shared;

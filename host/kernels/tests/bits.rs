@@ -5,7 +5,7 @@ mod common;
 use common::{cpus, gpus};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::parity::numbers;
-use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences};
+use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences, Shared};
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
@@ -18,7 +18,9 @@ fn chain<D: Device>(device: &D, lengths: &[u32], words: &[u32]) -> [Vec<f32>; 3]
     let table = numbers(300 * H, 1);
     let (gamma, beta) = (numbers(H, 2), numbers(H, 3));
     let norm = NormWeights { gamma: &gamma, beta: &beta, epsilon: 1e-12 };
-    let tables = EmbeddingTables { words: &table, positions: &table, types: &table, norm };
+    let table = Shared::from(table);
+    let tables =
+        EmbeddingTables { words: table.clone(), positions: table.clone(), types: table, norm };
     let linear = |n: usize, k: usize, seed: u64| {
         let (weight, bias) = (numbers(n * k, seed), numbers(n, seed + 1));
         device.prepare_linear(LinearWeights { weight: &weight, bias: &bias, n, k }).unwrap()

@@ -6,7 +6,7 @@ use common::gpus;
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::gpu::{Adapter, GpuOptions, Storage};
 use trine_kernels::parity::numbers;
-use trine_kernels::{Device, Epilogue, GpuDevice, KernelError, embedding, linear};
+use trine_kernels::{Device, Epilogue, GpuDevice, KernelError, Shared, embedding, linear};
 
 /// The first adapter in f32, if there is one.
 fn open(options: GpuOptions) -> Option<GpuDevice> {
@@ -32,15 +32,16 @@ fn tables_and_weights_beyond_the_binding_limit_are_split() {
     let (words, rest) = (numbers(100 * H, 1), numbers(20 * H, 2)); // 150 KiB, 30 KiB
     let (gamma, beta) = (numbers(H, 3), numbers(H, 4));
     let norm = NormWeights { gamma: &gamma, beta: &beta, epsilon: 1e-6 };
-    let tables = EmbeddingTables { words: &words, positions: &rest, types: &rest, norm };
+    let (words, rest) = (Shared::from(words), Shared::from(rest));
+    let tables = EmbeddingTables { words, positions: rest.clone(), types: rest, norm };
     // Words of every part, the first and last of each among them.
     let ids: [u32; 20] =
         [0, 41, 42, 43, 83, 84, 85, 99, 1, 2, 50, 60, 70, 80, 90, 98, 97, 30, 20, 10];
     let positions: Vec<u32> = (0..20).collect();
     let types = vec![1; 20];
-    let prepared = device.prepare_embedding(tables).unwrap();
+    let prepared = device.prepare_embedding(tables.clone()).unwrap();
     let y = device.embedding(&prepared, &ids.to_vec(), &positions, &types).unwrap();
-    let expected = embedding::reference::embedding(tables, &ids, &positions, &types);
+    let expected = embedding::reference::embedding(&tables, &ids, &positions, &types);
     assert_close(&device.download(&y).unwrap(), &expected);
 
     let (m, n, k) = (20, 134, H); // weights of 200 KiB, in parts of 40 outputs

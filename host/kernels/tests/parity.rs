@@ -6,7 +6,7 @@ mod common;
 use common::{cpus, gpus};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::parity::{self, Exactness};
-use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences};
+use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences, Shared};
 
 fn assert_parity<D: Device>(device: &D, exactness: Exactness) {
     match parity::check(device, exactness) {
@@ -79,12 +79,13 @@ fn assert_refusals<D: Device>(device: &D) {
     let narrow = device.prepare_norm(norm(&[1.0; 5], &[0.0; 5])).unwrap();
     assert!(device.layer_norm(&x, None, &narrow).is_err());
     let tables = EmbeddingTables {
-        words: &[0.0; 10],
-        positions: &[0.0; 10],
-        types: &[0.0; 5],
+        words: Shared::new([0.0; 10]),
+        positions: Shared::new([0.0; 10]),
+        types: Shared::new([0.0; 5]),
         norm: norm(&[1.0; 5], &[0.0; 5]),
     };
-    assert!(device.prepare_embedding(EmbeddingTables { words: &[0.0; 9], ..tables }).is_err());
+    let broken = EmbeddingTables { words: Shared::new([0.0; 9]), ..tables.clone() };
+    assert!(device.prepare_embedding(broken).is_err());
     let tables = device.prepare_embedding(tables).unwrap();
     let ids = |ids: &[u32]| device.upload_ids(ids).unwrap();
     let look_up =

@@ -83,11 +83,9 @@ pub enum NodeError {
         /// Why.
         reason: String,
     },
-    /// The manifest places a model that the bundle does not have.
-    #[error(
-        "spin.toml: application.tool.trine.devices names `{model}`; the bundle's models are {known}"
-    )]
-    DeviceOf {
+    /// The manifest names a model that the bundle does not have.
+    #[error("spin.toml: application.tool.trine names `{model}`; the bundle's models are {known}")]
+    NoModel {
         /// The name.
         model: String,
         /// The bundle's models.

@@ -13,6 +13,7 @@ mod error;
 mod extract;
 mod models;
 mod open;
+mod pairs;
 
 pub use about::{About, Chunking, ModelRef};
 pub use build::{BuildOptions, Built, Input, Step, build};
@@ -20,6 +21,7 @@ pub use error::NodeError;
 pub use extract::extract;
 pub use models::ModelStore;
 pub use open::{Node, OpenOptions, open};
+pub use pairs::pairs;
 
 /// The manifest of the built-in application, as spin.toml at the repository's top has it.
 pub const SPIN_TOML: &str = include_str!("../../../spin.toml");

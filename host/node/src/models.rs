@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use trine_index::setup::{self, Scoring};
-use trine_inference::{Graphs, Model, ModelKind, View};
+use trine_inference::{Graphs, Model, ModelError, ModelKind, PrecisionOption, View};
 use trine_text::tokens::Encoder;
 
 use crate::{ModelRef, NodeError};
 
 /// The files that decide what a model answers. The last is optional in a folder.
-const DECISIVE: [&str; 4] =
-    ["config.json", "tokenizer.json", "model.safetensors", "1_Pooling/config.json"];
+const DECISIVE: [&str; 4] = ["config.json", "tokenizer.json", WEIGHTS, "1_Pooling/config.json"];
+/// The largest of them.
+const WEIGHTS: &str = "model.safetensors";
 
 /// Where models come from.
 pub struct ModelStore {
@@ -22,6 +23,8 @@ pub struct ModelStore {
     pub cache: PathBuf,
     /// Folders given for names, before any other place.
     pub folders: BTreeMap<String, PathBuf>,
+    /// Whether weights packed for the CPU are kept in the cache's `weights`.
+    pub weight_cache: bool,
     /// Told what a download does.
     pub on_event: Box<dyn Fn(trine_hub::Event)>,
 }
@@ -59,12 +62,26 @@ impl ModelStore {
         Ok(trine_hub::pull(&manifest, &self.cache, &*self.on_event)?)
     }
 
+    /// Opens the model in a folder.
+    pub fn open(&self, folder: &Path) -> Result<Model, ModelError> {
+        let model = Model::open(folder)?;
+        Ok(match self.weight_cache {
+            true => model.with_weight_cache(self.cache.join("weights")),
+            false => model,
+        })
+    }
+
     /// Loads the model `name`; a path's name is its last part.
     pub(crate) fn load(&self, name: &str) -> Result<Loaded, NodeError> {
+        self.load_at(name, PrecisionOption::Auto)
+    }
+
+    /// [`ModelStore::load`], to be computed at a precision.
+    fn load_at(&self, name: &str, precision: PrecisionOption) -> Result<Loaded, NodeError> {
         let folder = self.folder(name)?;
         let name = file_name(name).to_owned();
-        let model = match Model::open(&folder) {
-            Ok(model) => Arc::new(model),
+        let model = match self.open(&folder) {
+            Ok(model) => Arc::new(model.at(precision)),
             Err(error) => {
                 return Err(NodeError::Model { name, folder, error: Box::new(error) });
             }
@@ -74,9 +91,13 @@ impl ModelStore {
     }
 
     /// Loads the model that a bundle names, and holds its files against the bundle's digests.
-    pub(crate) fn load_pinned(&self, reference: &ModelRef) -> Result<Loaded, NodeError> {
-        let loaded = self.load(&reference.name)?;
-        let here = digests(&loaded.folder)?;
+    pub(crate) fn load_pinned(
+        &self,
+        reference: &ModelRef,
+        precision: PrecisionOption,
+    ) -> Result<Loaded, NodeError> {
+        let loaded = self.load_at(&reference.name, precision)?;
+        let here = loaded.digests()?;
         // A file too many decides as much as one that is missing.
         for file in reference.sha256.keys().chain(here.keys()) {
             let (expected, found) = (reference.sha256.get(file), here.get(file));
@@ -96,7 +117,30 @@ impl ModelStore {
 
 impl Loaded {
     pub(crate) fn reference(&self) -> Result<ModelRef, NodeError> {
-        Ok(ModelRef { name: self.name.clone(), sha256: digests(&self.folder)? })
+        Ok(ModelRef { name: self.name.clone(), sha256: self.digests()? })
+    }
+
+    /// The digests of the files that decide what it answers.
+    fn digests(&self) -> Result<BTreeMap<String, String>, NodeError> {
+        let mut digests = BTreeMap::new();
+        for file in DECISIVE {
+            let path = self.folder.join(file);
+            let digest = match file {
+                WEIGHTS => self.model.sha256().map_err(|error| NodeError::Model {
+                    name: self.name.clone(),
+                    folder: self.folder.clone(),
+                    error: Box::new(error),
+                })?,
+                _ => None,
+            };
+            match digest {
+                // Of the very file that was opened.
+                Some(digest) => digests.insert(file.to_owned(), digest.to_owned()),
+                None if path.is_file() => digests.insert(file.to_owned(), sha256(&path)?),
+                None => None,
+            };
+        }
+        Ok(digests)
     }
 
     /// The tokenizer with this model's window.
@@ -161,17 +205,6 @@ pub(crate) fn graphs(embedder: &Loaded, reranker: &Loaded) -> Result<Graphs, Nod
     };
     graphs.insert(reranker.reranking_graph(), reranker.model.clone(), view)?;
     Ok(graphs)
-}
-
-fn digests(folder: &Path) -> Result<BTreeMap<String, String>, NodeError> {
-    let mut digests = BTreeMap::new();
-    for file in DECISIVE {
-        let path = folder.join(file);
-        if path.is_file() {
-            digests.insert(file.to_owned(), sha256(&path)?);
-        }
-    }
-    Ok(digests)
 }
 
 fn sha256(path: &Path) -> Result<String, NodeError> {

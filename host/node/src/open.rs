@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use trine_bundle::Reader;
-use trine_inference::{DeviceChoice, Engine, EngineOptions, Graphs};
+use trine_inference::{DeviceChoice, Engine, EngineOptions, Graphs, PrecisionOption};
 use trine_runtime::manifest::Manifest;
 use trine_runtime::{App, AppOptions};
 
 use crate::about::{ABOUT, About, SPIN_TOML, component_section};
 use crate::models::{Loaded, graphs};
-use crate::{ModelStore, NodeError};
+use crate::{ModelRef, ModelStore, NodeError};
 
 /// How a bundle is opened.
 #[derive(Clone, Debug)]
@@ -62,14 +62,26 @@ pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<N
         .map_err(|e| NodeError::malformed("spin.toml", e))?;
     let manifest = Manifest::parse(&text)?;
 
-    let embedder = models.load_pinned(&about.embedder)?.must_embed("retriever")?;
+    let names = [about.embedder.name.as_str(), about.reranker.name.as_str()];
+    for name in manifest.devices.keys().chain(manifest.precisions.keys()) {
+        if !names.contains(&name.as_str()) {
+            return Err(NodeError::NoModel { model: name.clone(), known: names.join(", ") });
+        }
+    }
+    // What the command line says counts more.
+    let precision = |model: &ModelRef| match options.engine.precision {
+        PrecisionOption::Auto => manifest.precisions.get(&model.name).copied().unwrap_or_default(),
+        _ => PrecisionOption::Auto,
+    };
+    let load = |model: &ModelRef| models.load_pinned(model, precision(model));
+    let embedder = load(&about.embedder)?.must_embed("retriever")?;
     let reranker = match about.reranker == about.embedder {
         true => embedder.clone(),
-        false => models.load_pinned(&about.reranker)?,
+        false => load(&about.reranker)?,
     };
     let mut graphs = graphs(&embedder, &reranker)?;
     if options.engine.device == DeviceChoice::Auto {
-        place(&mut graphs, &manifest, [&embedder, &reranker])?;
+        place(&mut graphs, &manifest, [&embedder, &reranker]);
     }
     let engine = Engine::start(graphs, options.engine.clone())?;
     drop((embedder, reranker));
@@ -82,14 +94,11 @@ pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<N
     Ok(Node { about, digest, app })
 }
 
-/// Puts models where the manifest wants them. Refuses a name that is no model of the bundle.
-fn place(graphs: &mut Graphs, manifest: &Manifest, models: [&Loaded; 2]) -> Result<(), NodeError> {
-    for (name, choice) in &manifest.devices {
-        let model = models.iter().find(|model| model.name == *name).ok_or_else(|| {
-            let known = models.map(|model| model.name.as_str()).join(", ");
-            NodeError::DeviceOf { model: name.clone(), known }
-        })?;
-        graphs.place(model.model.clone(), *choice);
+/// Puts models where the manifest wants them.
+fn place(graphs: &mut Graphs, manifest: &Manifest, models: [&Loaded; 2]) {
+    for model in models {
+        if let Some(choice) = manifest.devices.get(&model.name) {
+            graphs.place(model.model.clone(), *choice);
+        }
     }
-    Ok(())
 }

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use crate::manifest::{ComponentManifest, Manifest};
 use crate::state::State;
 use crate::variables::{self, Values};
-use crate::{Limits, RuntimeError, compiled, compose, engine, state};
+use crate::{Limits, Metrics, RuntimeError, compiled, compose, engine, state};
 
 /// A response's body: frames as the guest makes them.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, RuntimeError>;
@@ -42,6 +42,7 @@ pub struct App {
     handlers: BTreeMap<String, Handler>,
     engine: wasmtime::Engine,
     inference: trine_inference::Engine,
+    metrics: Metrics,
     limits: Limits,
     /// A place for each request that runs or waits.
     places: Arc<Semaphore>,
@@ -122,12 +123,18 @@ impl App {
         let places = limits.concurrency.saturating_add(limits.waiting) as usize;
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let slots = Arc::new(Semaphore::new(limits.concurrency as usize));
-        Ok(App { manifest, handlers, engine, inference, limits, places, slots })
+        let metrics = Metrics::new(&inference);
+        Ok(App { manifest, handlers, engine, inference, metrics, limits, places, slots })
     }
 
     /// The bounds that requests have.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What it and its devices have been doing.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Answers a request whose body has arrived. `None`: no route leads anywhere.

@@ -5,10 +5,11 @@
 //! its name, never ignored.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::Deserialize;
 use toml::{Table, Value};
-use trine_inference::DeviceChoice;
+use trine_inference::{DeviceChoice, PrecisionOption};
 
 use crate::RuntimeError;
 
@@ -25,6 +26,8 @@ pub struct Manifest {
     pub variables: BTreeMap<String, Variable>,
     /// Where models compute, by the models' names: `[application.tool.trine.devices]`.
     pub devices: BTreeMap<String, DeviceChoice>,
+    /// In which numbers the CPU multiplies them: `[application.tool.trine.precisions]`.
+    pub precisions: BTreeMap<String, PrecisionOption>,
 }
 
 /// A path and the component that answers it.
@@ -103,7 +106,7 @@ impl Manifest {
         for known in ["version", "description", "authors"] {
             application.remove(known);
         }
-        let devices = devices(&mut application)?;
+        let (devices, precisions) = placing(&mut application)?;
         nothing_left("application", &application)?;
         let variables = variables(&mut table)?;
         let routes = routes(&mut table)?;
@@ -117,7 +120,7 @@ impl Manifest {
                 ));
             }
         }
-        Ok(Manifest { name, routes, components, variables, devices })
+        Ok(Manifest { name, routes, components, variables, devices, precisions })
     }
 
     /// The component that answers a path.
@@ -185,20 +188,31 @@ fn strings(
     Ok(read)
 }
 
-/// trine's table among the tools': which device a model computes on. Other tools' are theirs.
-fn devices(application: &mut Table) -> Result<BTreeMap<String, DeviceChoice>, RuntimeError> {
+/// Devices and precisions.
+type Placing = (BTreeMap<String, DeviceChoice>, BTreeMap<String, PrecisionOption>);
+
+/// trine's table among the tools': where models compute, and how. Other tools' are theirs.
+fn placing(application: &mut Table) -> Result<Placing, RuntimeError> {
     let mut tools = sub_table(application, "tool")?;
     let mut own = sub_table(&mut tools, "trine")?;
-    let devices = sub_table(&mut own, "devices")?;
+    let placing = (choices(&mut own, "devices")?, choices(&mut own, "precisions")?);
     nothing_left("application.tool.trine", &own)?;
+    Ok(placing)
+}
+
+/// A table of models' names and what is chosen for them.
+fn choices<T: FromStr<Err = String>>(
+    own: &mut Table,
+    key: &str,
+) -> Result<BTreeMap<String, T>, RuntimeError> {
     let choice = |(model, value): (String, Value)| {
         let choice = value.as_str().ok_or("it is no text".to_owned()).and_then(str::parse);
         match choice {
             Ok(choice) => Ok((model, choice)),
-            Err(e) => refuse(format!("application.tool.trine.devices, `{model}`: {e}")),
+            Err(e) => refuse(format!("application.tool.trine.{key}, `{model}`: {e}")),
         }
     };
-    devices.into_iter().map(choice).collect()
+    sub_table(own, key)?.into_iter().map(choice).collect()
 }
 
 fn variables(table: &mut Table) -> Result<BTreeMap<String, Variable>, RuntimeError> {
@@ -305,6 +319,8 @@ mod tests {
         version = "1.0.0"
         [application.tool.trine.devices]
         minilm = "gpu:1"
+        [application.tool.trine.precisions]
+        minilm = "int8"
         [application.tool.other]
         of = "somebody else"
         [variables]
@@ -339,6 +355,7 @@ mod tests {
         assert_eq!((to("/v1"), to("/v1/answer"), to("/v1/exact")), ("api", "api", "web"));
         assert_eq!(manifest.components["web"].environment["MODE"], "plain");
         assert_eq!(manifest.devices["minilm"], DeviceChoice::Gpu(Some(1)));
+        assert_eq!(manifest.precisions["minilm"], PrecisionOption::Int8);
     }
 
     #[test]
@@ -366,6 +383,7 @@ mod tests {
             ("{{ top_k }}", "{{ top_n }}", "`top_n`"),
             ("minilm = \"gpu:1\"", "minilm = \"tpu\"", "`minilm`: write auto"),
             ("minilm = \"gpu:1\"", "minilm = 1", "`minilm`: it is no text"),
+            ("minilm = \"int8\"", "minilm = \"int4\"", "precisions, `minilm`: \"int4\" is none of"),
             ("tool.trine.devices", "tool.trine.gadgets", "`gadgets`"),
         ];
         for (from, to, named) in edits {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -22,7 +22,7 @@ use crate::{Limits, RuntimeError};
 /// Connections open at the same time; further ones wait to be accepted.
 const CONNECTIONS: usize = 4096;
 /// Time a client has for a request's headers, and again for its body.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that requests in flight have to end once the server is told to.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -100,6 +100,13 @@ fn connection(
 }
 
 async fn answer(app: &App, request: Request<Incoming>) -> Response<Body> {
+    let (started, now) = (app.metrics().started(), Instant::now());
+    let response = respond(app, request).await;
+    started.answered(response.status(), now.elapsed());
+    response
+}
+
+async fn respond(app: &App, request: Request<Incoming>) -> Response<Body> {
     let request = match arrive(request, app.limits()).await {
         Ok(request) => request,
         Err(refusal) => return refusal.response(),

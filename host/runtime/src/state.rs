@@ -3,7 +3,7 @@
 //! The list is short on purpose: HTTP types (nothing outgoing), clocks, the environment that
 //! spin.toml sets, its variables, and wasi:nn. A component that imports more does not start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
@@ -40,6 +40,7 @@ impl State {
         environment: &[(String, String)],
         variables: Values,
     ) -> State {
+        let deadline = Instant::now() + limits.timeout;
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         State {
@@ -47,7 +48,7 @@ impl State {
             http: WasiHttpCtx::new(),
             hooks: NothingOutgoing,
             wasi: WasiCtxBuilder::new().envs(environment).build(),
-            nn: NnState { engine, budget: limits.tensors, spent: Duration::ZERO },
+            nn: NnState { engine, budget: limits.tensors, deadline, spent: Duration::ZERO },
             variables,
             meter: MemoryMeter::new(limits.memory),
         }

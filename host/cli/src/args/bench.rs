@@ -1,11 +1,85 @@
-//! What `trine bench serve` takes.
+//! Flags of `trine bench`.
 
 use std::path::PathBuf;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, Subcommand};
 use http::Uri;
 
 use super::LimitArgs;
+
+#[derive(Debug, ClapArgs)]
+pub struct Bench {
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Measures a GPU without any model's files: kernels beside their references, matrix products,
+    /// reranking and embedding with random weights.
+    Gpu {
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Only sees that everything works.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Times instances: starting one, its first request, a warm one.
+    Start {
+        /// The bundle.
+        #[arg(value_name = "FILE.trine")]
+        bundle: PathBuf,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Rounds; each times all of them.
+        #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
+        rounds: u32,
+    },
+    Serve(BenchServe),
+    /// Times a cross-encoder scoring pairs on one device, without any server around it.
+    Rerank(BenchRerank),
+    /// Times the embedding of one text.
+    Embed {
+        /// Tokens of the text.
+        #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+        tokens: u16,
+        /// An encoder [default: MiniLM's shape, with random weights].
+        #[arg(long, value_name = "NAME|DIR")]
+        embedder: Option<String>,
+        /// Times the text is embedded.
+        #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
+        rounds: u32,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Pairs of random tokens, all of one length; or, with `--passages`, of a question and real
+/// passages, scored as they are and padded to the longest, in turn.
+#[derive(Debug, ClapArgs)]
+pub struct BenchRerank {
+    /// Pairs scored in one call.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pairs: u16,
+    /// Tokens of each pair.
+    #[arg(long, default_value_t = 128, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub tokens: u16,
+    /// Files and folders to take passages from, evenly spread, instead of random tokens.
+    #[arg(long, value_name = "PATH", conflicts_with = "tokens")]
+    pub passages: Vec<PathBuf>,
+    /// A cross-encoder [default: MiniLM's shape, with random weights].
+    #[arg(long, value_name = "NAME|DIR")]
+    pub reranker: Option<String>,
+    /// Times the call is made.
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Puts a server under load: clients that ask, wait for the answer, and ask again.
 #[derive(Debug, ClapArgs)]

@@ -53,6 +53,15 @@ impl Arithmetic {
         self.numbers == Numbers::F32
     }
 
+    /// What its words hold, as a part of a file's name.
+    pub(crate) fn layout(self) -> &'static str {
+        match self.numbers {
+            Numbers::F32 => "f32",
+            Numbers::Widened => "bf16-widened",
+            Numbers::Pairs => "bf16",
+        }
+    }
+
     /// Words that hold `k` numbers.
     pub(crate) fn words(self, k: usize) -> usize {
         if self.numbers == Numbers::Pairs { k.div_ceil(2) } else { k }

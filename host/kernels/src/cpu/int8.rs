@@ -8,6 +8,7 @@
 
 use super::dot::Operands;
 use super::{Isa, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, math};
+use crate::Shared;
 
 /// More inputs than this could overflow the sums.
 pub(crate) const MOST_INPUTS: usize = (i32::MAX / (255 * 127)) as usize;
@@ -21,8 +22,8 @@ pub(crate) struct Rows<'a> {
     scales: Vec<RowScale>,
 }
 
-#[derive(Clone, Copy)]
-struct RowScale {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RowScale {
     scale: f32,
     zero: i32,
 }
@@ -31,16 +32,20 @@ struct RowScale {
 pub(crate) struct Matrix {
     isa: Isa,
     k: usize,
-    panels: Vec<u32>,
-    /// Of each column, filled up with zeros to whole panels.
-    scales: Vec<f32>,
-    /// Of each column's whole numbers.
-    sums: Vec<i32>,
+    /// Columns, filled up with zeros to whole panels.
+    whole: usize,
+    /// The panels, then of each column its scale as an f32, then the sum of its whole numbers.
+    words: Shared<u32>,
 }
 
 /// Words that hold `k` numbers.
 pub(crate) fn words(isa: Isa, k: usize) -> usize {
     if isa.has_int8() { k.div_ceil(4) } else { k }
+}
+
+/// What the words of a matrix hold, as a part of a file's name.
+pub(crate) fn layout(isa: Isa) -> &'static str {
+    if isa.has_int8() { "int8" } else { "int8-widened" }
 }
 
 /// The scale and zero point with which `x` and 0 fit 0..=255, and what to divide by. A row that has an
@@ -104,14 +109,30 @@ pub(crate) fn rows<'a>(
     Rows { words: scratch, stride, scales }
 }
 
-/// A tile's whole numbers to the numbers they stand for, in their place.
-#[inline(always)]
-fn scale<const COLUMNS: usize>(tile: &mut [f32], rows: &[RowScale], scales: &[f32], sums: &[i32]) {
-    let (scales, sums) = (&scales[..COLUMNS], &sums[..COLUMNS]);
-    for (tile, row) in tile.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(rows) {
-        for i in 0..COLUMNS {
-            let whole = tile[i].to_bits().cast_signed();
-            tile[i] = (whole - row.zero * sums[i]) as f32 * (row.scale * scales[i]);
+/// What the whole numbers of a tile stand for.
+#[derive(Clone, Copy)]
+pub(crate) struct WholeNumbers<'a> {
+    /// Of each row.
+    pub(crate) rows: &'a [RowScale],
+    scales: &'a [f32],
+    sums: &'a [i32],
+}
+
+impl<'a> WholeNumbers<'a> {
+    /// The numbers that the bits of whole ones stand for, by their row's scale and their column,
+    /// of a tile of so many columns.
+    #[inline(always)]
+    pub(crate) fn decode<const COLUMNS: usize>(
+        self,
+    ) -> impl Fn(RowScale, usize, f32) -> f32 + use<'a, COLUMNS> {
+        // Arrays: with slices there would be a check an element, and no vectors.
+        let scales = self.scales.first_chunk::<COLUMNS>().unwrap_or(&[0.0; COLUMNS]);
+        let sums = self.sums.first_chunk::<COLUMNS>().unwrap_or(&[0; COLUMNS]);
+        move |row, i, bits| {
+            // Sums that were read from a file may be any.
+            let zeros = row.zero.wrapping_mul(sums[i]);
+            let whole = bits.to_bits().cast_signed().wrapping_sub(zeros);
+            whole as f32 * (row.scale * scales[i])
         }
     }
 }
@@ -139,38 +160,46 @@ impl Matrix {
                 panel[at * columns + column % columns] |= bits;
             }
         }
-        Matrix { isa, k, panels, scales, sums }
+        panels.extend_from_slice(bytemuck::cast_slice(&scales));
+        panels.extend_from_slice(bytemuck::cast_slice(&sums));
+        Matrix { isa, k, whole, words: panels.into() }
+    }
+
+    /// The matrix of [`Matrix::words`]; `None` where there are more or fewer than it has.
+    pub(crate) fn restore(isa: Isa, words: Shared<u32>, n: usize, k: usize) -> Option<Matrix> {
+        let whole = n.checked_next_multiple_of(isa.tile().columns)?;
+        let all = whole.checked_mul(self::words(isa, k) + 2)?;
+        (all == words.len()).then_some(Matrix { isa, k, whole, words })
+    }
+
+    /// All that it is made of.
+    pub(crate) fn words(&self) -> &[u32] {
+        &self.words
     }
 
     /// The rows `top..top + height`, at most [`Tile::rows`], times a panel into `tile`, whose rows
-    /// follow each other.
-    pub(crate) fn multiply(
-        &self,
-        a: &Rows,
+    /// follow each other, as whole numbers' bits.
+    pub(crate) fn multiply<'a>(
+        &'a self,
+        a: &'a Rows,
         (top, height): (usize, usize),
         panel: usize,
         tile: &mut [f32],
-    ) {
+    ) -> WholeNumbers<'a> {
         let columns = self.isa.tile().columns;
         let panel_words = columns * words(self.isa, self.k);
         let from = panel * columns;
-        self.whole_numbers(
-            a,
-            (top, height),
-            &self.panels[panel * panel_words..][..panel_words],
-            bytemuck::cast_slice_mut(tile),
-        );
-        let (scales, sums) = (&self.scales[from..][..columns], &self.sums[from..][..columns]);
-        let rows = &a.scales[top..][..height];
-        self.isa.each(
-            #[inline(always)]
-            || match columns {
-                // Constants, so that the compiler makes whole vectors of them.
-                32 => scale::<32>(tile, rows, scales, sums),
-                16 => scale::<16>(tile, rows, scales, sums),
-                _ => scale::<8>(tile, rows, scales, sums),
-            },
-        );
+        let (scales, sums) = {
+            let columns_begin = self.whole * words(self.isa, self.k);
+            self.words[columns_begin..].split_at(self.whole)
+        };
+        let words = &self.words[panel * panel_words..][..panel_words];
+        self.whole_numbers(a, (top, height), words, bytemuck::cast_slice_mut(tile));
+        WholeNumbers {
+            rows: &a.scales[top..][..height],
+            scales: bytemuck::cast_slice(&scales[from..][..columns]),
+            sums: bytemuck::cast_slice(&sums[from..][..columns]),
+        }
     }
 
     fn whole_numbers(

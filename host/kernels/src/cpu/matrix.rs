@@ -1,7 +1,8 @@
 //! A matrix packed once, to be multiplied by many rows.
 
 use super::bf16::Number;
-use super::{Arithmetic, CpuBuffer, CpuDevice, Precision, Rows, int8};
+use super::{Arithmetic, CpuBuffer, CpuDevice, Precision, Rows, WholeNumbers, int8};
+use crate::Shared;
 
 /// A right operand `[k, n]` in the numbers of its device's precision.
 pub(crate) struct Matrix {
@@ -10,7 +11,7 @@ pub(crate) struct Matrix {
 }
 
 enum Numbers {
-    Float { arithmetic: Arithmetic, panels: Vec<u32> },
+    Float { arithmetic: Arithmetic, panels: Shared<u32> },
     Int8(int8::Matrix),
 }
 
@@ -31,9 +32,37 @@ impl Matrix {
             let whole = n.next_multiple_of(arithmetic.tile().columns);
             let mut panels = vec![0; whole * arithmetic.words(k)];
             arithmetic.pack_columns(n, k, |j| &weight[j * k..][..k], &mut panels);
-            Numbers::Float { arithmetic, panels }
+            Numbers::Float { arithmetic, panels: panels.into() }
         };
         Matrix { k, numbers }
+    }
+
+    /// The matrix of [`Matrix::words`]. `None` where there are more or fewer words than it has.
+    pub(crate) fn restore(
+        device: &CpuDevice,
+        words: Shared<u32>,
+        n: usize,
+        k: usize,
+    ) -> Option<Matrix> {
+        let numbers = if device.precision == Precision::Int8 {
+            Numbers::Int8(int8::Matrix::restore(device.isa, words, n, k)?)
+        } else {
+            let arithmetic = device.arithmetic;
+            let whole = n.checked_next_multiple_of(arithmetic.tile().columns)?;
+            if whole.checked_mul(arithmetic.words(k)) != Some(words.len()) {
+                return None;
+            }
+            Numbers::Float { arithmetic, panels: words }
+        };
+        Some(Matrix { k, numbers })
+    }
+
+    /// All that it is made of.
+    pub(crate) fn words(&self) -> &[u32] {
+        match &self.numbers {
+            Numbers::Float { panels, .. } => panels,
+            Numbers::Int8(matrix) => matrix.words(),
+        }
     }
 
     /// Rows `[count, k]` in this matrix's numbers, held by `scratch` if they are not `x` itself.
@@ -61,25 +90,28 @@ impl Matrix {
     }
 
     /// Rows `top..top + height`, at most a tile's, times a panel into `tile`, whose rows follow
-    /// each other.
+    /// each other. Where that gives whole numbers, also what they stand for.
     ///
     /// # Panics
     /// When `left` is of another matrix's numbers.
-    pub(crate) fn multiply(
-        &self,
-        left: &Left,
+    pub(crate) fn multiply<'a>(
+        &'a self,
+        left: &'a Left,
         rows: (usize, usize),
         panel: usize,
         tile: &mut [f32],
-    ) {
+    ) -> Option<WholeNumbers<'a>> {
         match (&self.numbers, left) {
             (Numbers::Float { arithmetic, panels }, Left::Float(left)) => {
                 let columns = arithmetic.tile().columns;
                 let size = columns * arithmetic.words(self.k);
                 let panel = &panels[panel * size..][..size];
                 arithmetic.multiply(*left, rows, panel, tile, columns);
+                None
             }
-            (Numbers::Int8(matrix), Left::Int8(left)) => matrix.multiply(left, rows, panel, tile),
+            (Numbers::Int8(matrix), Left::Int8(left)) => {
+                Some(matrix.multiply(left, rows, panel, tile))
+            }
             _ => unreachable!("operands of two precisions"),
         }
     }

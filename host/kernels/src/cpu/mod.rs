@@ -18,12 +18,12 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::attention::Queries;
 use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWeights};
-use crate::{Epilogue, Pooling, Sequences};
+use crate::{Epilogue, Pooling, Sequences, Shared};
 use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
 pub(crate) use arithmetic::{Arithmetic, Rows};
 pub(crate) use bf16::{Bf16, Number};
-pub(crate) use int8::MOST_INPUTS;
+pub(crate) use int8::{MOST_INPUTS, RowScale, WholeNumbers};
 pub use isa::Isa;
 pub(crate) use math::{dot, exp, exp2_rough, gelu, gelu_rough, max, sum};
 pub(crate) use matrix::{Left, Matrix};
@@ -31,13 +31,17 @@ pub use memory::CpuBuffer;
 pub use precision::Precision;
 pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels, tiles};
 
-/// A pool of threads with its own memory.
+/// Counted up whenever prepared matrices come to lie otherwise.
+const LAYOUT: u32 = 1;
+
+/// A pool of threads with its own memory. Clones share both.
+#[derive(Clone)]
 pub struct CpuDevice {
     pub(crate) isa: Isa,
     pub(crate) precision: Precision,
     /// Of everything that is not whole numbers.
     pub(crate) arithmetic: Arithmetic,
-    threads: ThreadPool,
+    threads: Arc<ThreadPool>,
     memory: Arc<memory::Memory>,
 }
 
@@ -57,7 +61,13 @@ impl CpuDevice {
             .map_err(|e| KernelError::Device(format!("cannot start threads: {e}")))?;
         let precision = Precision::F32;
         let arithmetic = Arithmetic::new(isa, precision);
-        Ok(CpuDevice { isa, precision, arithmetic, threads, memory: Arc::default() })
+        Ok(CpuDevice {
+            isa,
+            precision,
+            arithmetic,
+            threads: Arc::new(threads),
+            memory: Arc::default(),
+        })
     }
 
     /// As [`CpuDevice::new`], multiplying in other numbers.
@@ -107,6 +117,32 @@ impl Device for CpuDevice {
 
     fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.threads.install(work)
+    }
+
+    fn multiplying_in(&self, precision: Precision) -> Option<CpuDevice> {
+        Some(self.clone().at(precision))
+    }
+
+    fn layout(&self) -> Option<String> {
+        let columns = self.isa.tile().columns;
+        let numbers = match self.precision {
+            Precision::Int8 => int8::layout(self.isa),
+            Precision::F32 | Precision::Bf16 => self.arithmetic.layout(),
+        };
+        Some(format!("{LAYOUT}-{numbers}-{columns}"))
+    }
+
+    fn words<'a>(&self, weights: &'a Self::Linear) -> &'a [u32] {
+        weights.words()
+    }
+
+    fn restore_linear(
+        &self,
+        words: Shared<u32>,
+        bias: &[f32],
+        shape: [usize; 2],
+    ) -> Result<Self::Linear, KernelError> {
+        linear::Prepared::restore(self, words, bias, shape)
     }
 
     fn prepare_embedding(&self, tables: EmbeddingTables) -> Result<Self::Embedding, KernelError> {

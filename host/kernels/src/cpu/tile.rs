@@ -61,54 +61,6 @@ impl Isa {
     }
 }
 
-impl Isa {
-    /// Adds `bias` to each row of a tile, whose rows are of `columns` elements, and, if given, the
-    /// rows of another matrix, that many elements apart, whose last columns may be missing.
-    #[inline]
-    pub(crate) fn add_rows(
-        self,
-        tile: &mut [f32],
-        columns: usize,
-        bias: &[f32],
-        other: Option<(&[f32], usize)>,
-    ) {
-        self.run(AddRows { tile, columns, bias, other });
-    }
-}
-
-struct AddRows<'a> {
-    tile: &'a mut [f32],
-    columns: usize,
-    bias: &'a [f32],
-    other: Option<(&'a [f32], usize)>,
-}
-
-impl WithSimd for AddRows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let AddRows { tile, columns, bias, other } = self;
-        let bias = S::as_simd_f32s(bias).0;
-        for (row, y) in tile.chunks_exact_mut(columns).enumerate() {
-            if let Some((other, stride)) = other {
-                let other = &other[row * stride..];
-                if let Some(other) = other.get(..columns) {
-                    let others = S::as_simd_f32s(other).0;
-                    for (y, other) in S::as_mut_simd_f32s(y).0.iter_mut().zip(others) {
-                        *y = simd.add_f32s(*y, *other);
-                    }
-                } else {
-                    y.iter_mut().zip(other).for_each(|(y, other)| *y += other);
-                }
-            }
-            for (y, bias) in S::as_mut_simd_f32s(y).0.iter_mut().zip(bias) {
-                *y = simd.add_f32s(*y, *bias);
-            }
-        }
-    }
-}
-
 /// Cuts `rows` into tiles of at most `most`, as even as can be: a tile of one row would wait for
 /// its multiply-adds. `(first, count)` of each.
 pub(crate) fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {

@@ -37,8 +37,8 @@ impl GpuTables {
         Ok(GpuTables {
             rows,
             words,
-            positions: device.keep_stored("a position embedding", tables.positions)?,
-            types: device.keep_stored("a type embedding", tables.types)?,
+            positions: device.keep_stored("a position embedding", &tables.positions)?,
+            types: device.keep_stored("a type embedding", &tables.types)?,
             norm,
         })
     }

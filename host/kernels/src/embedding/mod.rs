@@ -10,6 +10,7 @@ pub mod reference;
 
 use rayon::prelude::*;
 
+use crate::Shared;
 use crate::cpu::{CpuBuffer, CpuDevice};
 use crate::device::{EmbeddingTables, KernelError};
 use crate::layer_norm::{self, BLOCK_ROWS};
@@ -20,9 +21,9 @@ pub use gpu::GpuTables;
 pub struct Prepared {
     /// Of each table: words, positions, types.
     rows: [usize; 3],
-    words: Vec<f32>,
-    positions: Vec<f32>,
-    types: Vec<f32>,
+    words: Shared<f32>,
+    positions: Shared<f32>,
+    types: Shared<f32>,
     norm: layer_norm::Prepared,
 }
 
@@ -31,9 +32,9 @@ impl Prepared {
         let norm = layer_norm::Prepared::new(tables.norm)?;
         Ok(Prepared {
             rows: rows(&tables)?,
-            words: tables.words.to_vec(),
-            positions: tables.positions.to_vec(),
-            types: tables.types.to_vec(),
+            words: tables.words,
+            positions: tables.positions,
+            types: tables.types,
             norm,
         })
     }
@@ -43,14 +44,14 @@ impl Prepared {
 fn rows(tables: &EmbeddingTables) -> Result<[usize; 3], KernelError> {
     let width = tables.norm.gamma.len().max(1);
     for (name, table) in
-        [("words", tables.words), ("positions", tables.positions), ("types", tables.types)]
+        [("words", &tables.words), ("positions", &tables.positions), ("types", &tables.types)]
     {
         if table.is_empty() || table.len() % width != 0 {
             let reason = format!("{name}: {} values, rows of {width}", table.len());
             return Err(KernelError::shape("embedding", reason));
         }
     }
-    Ok([tables.words, tables.positions, tables.types].map(|table| table.len() / width))
+    Ok([&tables.words, &tables.positions, &tables.types].map(|table| table.len() / width))
 }
 
 /// Refuses id lists of different lengths, and ids beyond their tables' rows.

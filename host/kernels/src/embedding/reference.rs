@@ -5,7 +5,7 @@ use crate::layer_norm::reference::normalize;
 
 /// `[tokens, h]` for one word, position and type id a token.
 pub fn embedding(
-    tables: EmbeddingTables,
+    tables: &EmbeddingTables,
     words: &[u32],
     positions: &[u32],
     types: &[u32],
@@ -16,9 +16,9 @@ pub fn embedding(
     for ((&word, &position), &kind) in words.iter().zip(positions).zip(types) {
         let mut row: Vec<f64> = (0..width)
             .map(|i| {
-                at(tables.words, word, i)
-                    + at(tables.positions, position, i)
-                    + at(tables.types, kind, i)
+                at(&tables.words, word, i)
+                    + at(&tables.positions, position, i)
+                    + at(&tables.types, kind, i)
             })
             .collect();
         normalize(&mut row, tables.norm);

@@ -13,9 +13,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::Shared;
 use crate::cpu::{
-    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, TILE_COLUMNS_MAX,
-    TILE_ROWS_MAX, Tile, tiles,
+    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, RowScale,
+    TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, WholeNumbers, tiles,
 };
 use crate::device::{KernelError, LinearWeights};
 
@@ -65,10 +66,37 @@ impl Prepared {
             let reason = format!("{k} inputs; int8 adds up at most {MOST_INPUTS}");
             return Err(KernelError::shape("linear", reason));
         }
-        let matrix = Matrix::new(device, weight, n, k);
+        Ok(Prepared::with(device, Matrix::new(device, weight, n, k), bias, [n, k]))
+    }
+
+    /// The matrix `[n, k]` whose [`Prepared::words`] these are.
+    pub(crate) fn restore(
+        device: &CpuDevice,
+        words: Shared<u32>,
+        bias: &[f32],
+        [n, k]: [usize; 2],
+    ) -> Result<Prepared, KernelError> {
+        let (found, biases) = (words.len(), bias.len());
+        match Matrix::restore(device, words, n, k) {
+            Some(matrix) if n > 0 && k > 0 && biases == n => {
+                Ok(Prepared::with(device, matrix, bias, [n, k]))
+            }
+            _ => {
+                let reason = format!("{found} words and {biases} biases are no [{n}, {k}]");
+                Err(KernelError::shape("linear", reason))
+            }
+        }
+    }
+
+    fn with(device: &CpuDevice, matrix: Matrix, bias: &[f32], [n, k]: [usize; 2]) -> Prepared {
         let mut bias = bias.to_vec();
         bias.resize(n.next_multiple_of(device.isa.tile().columns), 0.0);
-        Ok(Prepared { n, k, matrix, bias })
+        Prepared { n, k, matrix, bias }
+    }
+
+    /// The packed matrix.
+    pub(crate) fn words(&self) -> &[u32] {
+        self.matrix.words()
     }
 
     /// Outputs.
@@ -144,17 +172,19 @@ impl Prepared {
         let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
         for (top, height) in tiles(rows, most) {
             let tile = &mut tile[..height * columns];
-            self.matrix.multiply(x, (top, height), panel, tile);
+            let whole = self.matrix.multiply(x, (top, height), panel, tile);
             let residual = |residual: &'a [f32]| &residual[top * self.n + first..];
             let epilogue = epilogue.map(residual);
-            let last = Last { bias, epilogue, rough, n: self.n, width, stride };
+            let last = Last { whole, bias, epilogue, rough, n: self.n, width, stride };
             last.finish(device, tile, &mut out[top * stride..]);
         }
     }
 }
 
-/// What is left to do with a tile.
+/// What is left to do with a tile, all in one pass over it.
 struct Last<'a> {
+    /// What the tile's elements stand for, if they are whole numbers.
+    whole: Option<WholeNumbers<'a>>,
     bias: &'a [f32],
     /// A residual begins where the tile does and has `n` elements a row.
     epilogue: Epilogue<&'a [f32]>,
@@ -168,33 +198,49 @@ struct Last<'a> {
 }
 
 impl Last<'_> {
-    /// Adds the bias to a tile, applies the epilogue, writes to `out`.
+    /// Adds the residual and the bias to a tile, applies the epilogue, writes to `out`.
     #[inline]
-    fn finish<U: Number>(&self, device: &CpuDevice, tile: &mut [f32], out: &mut [U]) {
-        let columns = device.isa.tile().columns;
-        let residual = match self.epilogue {
-            Epilogue::Residual(residual) => Some((residual, self.n)),
-            _ => None,
-        };
-        device.isa.add_rows(tile, columns, self.bias, residual);
+    fn finish<U: Number>(&self, device: &CpuDevice, tile: &[f32], out: &mut [U]) {
         device.isa.each(
             #[inline(always)]
-            || match columns {
+            || match device.isa.tile().columns {
                 // Constants, so that the compiler makes whole vectors of them.
-                32 => self.apply::<32, U>(tile, out),
-                16 => self.apply::<16, U>(tile, out),
-                _ => self.apply::<8, U>(tile, out),
+                32 => self.scaled::<32, U>(tile, out),
+                16 => self.scaled::<16, U>(tile, out),
+                _ => self.scaled::<8, U>(tile, out),
             },
         );
     }
 
     #[inline(always)]
-    fn apply<const COLUMNS: usize, U: Number>(&self, tile: &[f32], out: &mut [U]) {
+    fn scaled<const COLUMNS: usize, U: Number>(&self, tile: &[f32], out: &mut [U]) {
+        let plain = [RowScale::default(); TILE_ROWS_MAX];
+        match self.whole {
+            None => self.apply::<COLUMNS, U>(tile, out, &plain, |_, _, y| y),
+            Some(whole) => {
+                let number = whole.decode::<COLUMNS>();
+                self.apply::<COLUMNS, U>(tile, out, whole.rows, number);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn apply<const COLUMNS: usize, U: Number>(
+        &self,
+        tile: &[f32],
+        out: &mut [U],
+        rows: &[RowScale],
+        number: impl Fn(RowScale, usize, f32) -> f32,
+    ) {
         match self.epilogue {
-            Epilogue::None | Epilogue::Residual(_) => self.each::<COLUMNS, U>(tile, out, |y| y),
-            Epilogue::Gelu if self.rough => self.each::<COLUMNS, U>(tile, out, cpu::gelu_rough),
-            Epilogue::Gelu => self.each::<COLUMNS, U>(tile, out, cpu::gelu),
-            Epilogue::Tanh => self.each::<COLUMNS, U>(tile, out, f32::tanh),
+            Epilogue::None | Epilogue::Residual(_) => {
+                self.each::<COLUMNS, U>(tile, out, rows, number, |y| y);
+            }
+            Epilogue::Gelu if self.rough => {
+                self.each::<COLUMNS, U>(tile, out, rows, number, cpu::gelu_rough);
+            }
+            Epilogue::Gelu => self.each::<COLUMNS, U>(tile, out, rows, number, cpu::gelu),
+            Epilogue::Tanh => self.each::<COLUMNS, U>(tile, out, rows, number, f32::tanh),
         }
     }
 
@@ -203,19 +249,27 @@ impl Last<'_> {
         &self,
         tile: &[f32],
         out: &mut [U],
+        rows: &[RowScale],
+        number: impl Fn(RowScale, usize, f32) -> f32,
         function: impl Fn(f32) -> f32,
     ) {
-        let rows = tile.as_chunks::<COLUMNS>().0.iter();
-        for (y, out) in rows.zip(out.chunks_mut(self.stride)) {
-            match out.first_chunk_mut::<COLUMNS>() {
-                Some(out) if self.width == COLUMNS => {
+        let bias = self.bias.first_chunk::<COLUMNS>().unwrap_or(&[0.0; COLUMNS]);
+        let tile = tile.as_chunks::<COLUMNS>().0.iter().zip(rows);
+        for (row, ((y, &scale), out)) in tile.zip(out.chunks_mut(self.stride)).enumerate() {
+            let residual = match self.epilogue {
+                Epilogue::Residual(residual) => &residual[row * self.n..],
+                _ => &[0.0; COLUMNS],
+            };
+            let value = |i: usize, other: f32| function(number(scale, i, y[i]) + other + bias[i]);
+            match (out.first_chunk_mut::<COLUMNS>(), residual.first_chunk::<COLUMNS>()) {
+                (Some(out), Some(residual)) if self.width == COLUMNS => {
                     for i in 0..COLUMNS {
-                        out[i] = U::nearest(function(y[i]));
+                        out[i] = U::nearest(value(i, residual[i]));
                     }
                 }
                 _ => {
                     for i in 0..self.width {
-                        out[i] = U::nearest(function(y[i]));
+                        out[i] = U::nearest(value(i, residual[i]));
                     }
                 }
             }

@@ -97,20 +97,26 @@ pub(super) fn embedding<D: Device>(bench: &mut Bench<D>) -> Outcome {
         let types = bench.numbers(2 * h, 3, 1.0);
         let (gamma, beta) = (bench.numbers(h, 4, 1.0), bench.numbers(h, 5, 1.0));
         let norm = NormWeights { gamma: &gamma, beta: &beta, epsilon: 1e-6 };
-        let tables = EmbeddingTables { words: &words, positions: &positions, types: &types, norm };
+        let shared = |table: &[f32]| table.to_vec().into();
+        let tables = EmbeddingTables {
+            words: shared(&words),
+            positions: shared(&positions),
+            types: shared(&types),
+            norm,
+        };
         let ids = |rows: u32, step: u32| -> Vec<u32> {
             (0..tokens).map(|i| (i * step + 3) % rows).collect()
         };
         let (w, p, t) = (ids(50, 7), ids(20, 1), ids(2, 1));
         let y = device.embedding(
-            &device.prepare_embedding(tables)?,
+            &device.prepare_embedding(tables.clone())?,
             &device.upload_ids(&w)?,
             &device.upload_ids(&p)?,
             &device.upload_ids(&t)?,
         )?;
         // Values of a few units, divided by a deviation near 1: some units of 1e-7. A width of 1
         // divides a difference of exactly 0 by sqrt(epsilon).
-        let expected = embedding::reference::embedding(tables, &w, &p, &t);
+        let expected = embedding::reference::embedding(&tables, &w, &p, &t);
         bench.compare("embedding", format!("{tokens} tokens of {h}"), &y, &expected, 4e-6)?;
     }
     Ok(())

@@ -37,6 +37,8 @@ pub(crate) struct NnState {
     pub(crate) engine: Engine,
     /// Bytes of tensors that the request may still hold.
     pub(crate) budget: usize,
+    /// When the request's time is over.
+    pub(crate) deadline: Instant,
     /// Time that the guest waited for models.
     pub(crate) spent: Duration,
 }
@@ -187,7 +189,7 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
             return self.error(errors::ErrorCode::InvalidArgument, reason);
         }
         let asked = Instant::now();
-        let computed = self.nn.engine.compute(&name, typed).await;
+        let computed = self.nn.engine.compute(&name, typed, Some(self.nn.deadline)).await;
         self.nn.spent += asked.elapsed();
         match computed {
             Ok(outputs) => {
@@ -211,11 +213,13 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
 }
 
 /// wasi:nn's code for an inference error. It has none for what may succeed when it is tried again:
-/// a full queue, or a lost device, is a timeout.
+/// a full queue, too little time, or a lost device, is a timeout.
 fn code(error: &InferenceError) -> errors::ErrorCode {
     match error {
         InferenceError::InvalidInput { .. } => errors::ErrorCode::InvalidArgument,
-        InferenceError::Busy { .. } | InferenceError::DeviceLost(_) => errors::ErrorCode::Timeout,
+        InferenceError::Busy { .. } | InferenceError::Late | InferenceError::DeviceLost(_) => {
+            errors::ErrorCode::Timeout
+        }
         _ => errors::ErrorCode::RuntimeError,
     }
 }

@@ -1,0 +1,61 @@
+//! Flags of `trine index`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use trine_node::Chunking;
+
+/// Markdown, HTML, plain text, reStructuredText, PDF and JSONL ({_id, title, text}, plain or .gz).
+#[derive(Debug, ClapArgs)]
+pub struct Index {
+    /// Files and folders.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The bundle to write.
+    #[arg(short, long, value_name = "FILE.trine")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub build: Build,
+    /// Shows no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// How a bundle is built.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Build {
+    /// Model that embeds: a name, or a Hugging Face folder.
+    #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
+    pub embedder: String,
+    /// Model that reranks: a cross-encoder, or an encoder, which scores by late interaction
+    /// [default: the embedder].
+    #[arg(long, value_name = "NAME|DIR")]
+    pub reranker: Option<String>,
+    /// Where documents are cut.
+    #[arg(long, value_enum, default_value = "sections")]
+    pub chunking: ChunkingArg,
+    /// Tokens that neighbouring passages share at most.
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=128))]
+    pub overlap: u16,
+    /// Another application than the built-in one: a spin.toml with its components beside it.
+    #[arg(long, value_name = "spin.toml")]
+    pub app: Option<PathBuf>,
+}
+
+/// Where documents are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ChunkingArg {
+    /// At headings, paragraphs and sentences, to fit the embedder's window.
+    Sections,
+    /// Nowhere: a document is a passage, and what exceeds the window is not read.
+    Whole,
+}
+
+impl From<ChunkingArg> for Chunking {
+    fn from(chunking: ChunkingArg) -> Chunking {
+        match chunking {
+            ChunkingArg::Sections => Chunking::Sections,
+            ChunkingArg::Whole => Chunking::Whole,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One owner thread a device, a bounded line of work before it, and batches across callers.
+//! Knows no device and no model. What goes next, `line` says.
+//!
+//! A batch is made when the device is free, of what waits then: nothing waits for others to come.
+
+mod line;
+mod metrics;
+
+use std::any::Any;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::InferenceError;
+use line::{Line, Share, Waiting};
+pub(crate) use metrics::Metrics;
+use metrics::Outcome;
+
+/// Work that can be done in pieces, such as texts, one after another.
+pub(crate) trait Work: Send + 'static {
+    /// What it gives.
+    type Output: Send + 'static;
+
+    /// Pieces of equal keys may be computed together.
+    fn key(&self) -> usize;
+
+    /// How many pieces it has.
+    fn pieces(&self) -> usize;
+
+    /// Tokens that some of its pieces are, computed in one batch.
+    fn tokens(&self, pieces: Range<usize>) -> usize;
+
+    /// What it gives, from all pieces' values in order.
+    fn output(&self, values: Vec<f32>) -> Self::Output;
+}
+
+/// Some pieces of a piece of work.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice<'a, W> {
+    pub(crate) work: &'a W,
+    pub(crate) pieces: Range<usize>,
+}
+
+/// What a device's thread does with a batch.
+pub(crate) trait Compute<W: Work> {
+    /// Tokens that a batch of this key may have at most.
+    fn most(&self, key: usize) -> usize;
+
+    /// The values of each slice's pieces. All slices are of one key.
+    fn compute(&mut self, batch: &[Slice<W>]) -> Result<Vec<Vec<f32>>, InferenceError>;
+}
+
+/// A piece of work's result, once it is there. Dropping it withdraws the work.
+pub(crate) type Pending<T> = oneshot::Receiver<Result<T, InferenceError>>;
+
+/// The thread and the way to it. Dropping it lets the thread finish the batch under way, drop the
+/// rest, and end.
+pub(crate) struct Scheduler<W: Work> {
+    depth: usize,
+    /// One permit a piece of work: what bounds the channel and the line.
+    places: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    sender: Option<mpsc::UnboundedSender<Job<W>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Work on its way, until it is answered.
+struct Job<W: Work> {
+    work: W,
+    arrived: Instant,
+    deadline: Option<Instant>,
+    /// Whether a piece of it has been computed.
+    started: bool,
+    values: Vec<f32>,
+    reply: oneshot::Sender<Result<W::Output, InferenceError>>,
+    /// Given back when the job is dropped.
+    _place: OwnedSemaphorePermit,
+}
+
+impl<W: Work> Waiting for Job<W> {
+    type Work = W;
+    fn work(&self) -> &W {
+        &self.work
+    }
+}
+
+impl<W: Work> Scheduler<W> {
+    /// Starts a thread that owns what `setup` makes. At most `depth` pieces of work wait or are
+    /// under way.
+    pub(crate) fn start(
+        depth: usize,
+        metrics: Arc<Metrics>,
+        setup: impl FnOnce() -> Result<Box<dyn Compute<W>>, InferenceError> + Send + 'static,
+    ) -> Result<Scheduler<W>, InferenceError> {
+        let depth = depth.clamp(1, Semaphore::MAX_PERMITS);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let counted = metrics.clone();
+        let thread = std::thread::Builder::new()
+            .name("trine-device".to_owned())
+            .spawn(move || match guarded(setup) {
+                Ok(compute) => {
+                    let _ = ready.send(Ok(()));
+                    Worker { receiver, line: Line::new(), compute, metrics: counted }.run();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            })
+            .map_err(|e| InferenceError::Failed(format!("cannot start a thread: {e}")))?;
+        started.recv().unwrap_or(Err(InferenceError::Stopped))?;
+        let places = Arc::new(Semaphore::new(depth));
+        Ok(Scheduler { depth, places, metrics, sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// Lines work up; fails at once when the line is full. Work that cannot be done by its
+    /// deadline is refused as soon as that is known.
+    pub(crate) fn submit(
+        &self,
+        work: W,
+        deadline: Option<Instant>,
+    ) -> Result<Pending<W::Output>, InferenceError> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            self.metrics.count(Outcome::Refused);
+            InferenceError::Busy { waiting: self.depth }
+        })?;
+        let (reply, pending) = oneshot::channel();
+        let sender = self.sender.as_ref().ok_or(InferenceError::Stopped)?;
+        let arrived = Instant::now();
+        let (started, values) = (false, Vec::new());
+        let job = Job { work, arrived, deadline, started, values, reply, _place: place };
+        sender.send(job).map_err(|_| InferenceError::Stopped)?;
+        Ok(pending)
+    }
+}
+
+impl<W: Work> Drop for Scheduler<W> {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // The worker catches what it runs; there is nobody to tell of anything else.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker<W: Work> {
+    receiver: mpsc::UnboundedReceiver<Job<W>>,
+    line: Line<Job<W>>,
+    compute: Box<dyn Compute<W>>,
+    metrics: Arc<Metrics>,
+}
+
+impl<W: Work> Worker<W> {
+    fn run(mut self) {
+        // Once all senders are gone nobody waits for what is left.
+        while !self.receiver.is_closed() || !self.receiver.is_empty() {
+            if self.line.is_empty() {
+                match self.receiver.blocking_recv() {
+                    Some(job) => self.admit(job),
+                    None => return,
+                }
+            }
+            while let Ok(job) = self.receiver.try_recv() {
+                self.admit(job);
+            }
+            self.clear(Instant::now());
+            let shares = self.line.next(|key| self.compute.most(key));
+            if !shares.is_empty() {
+                self.batch(&shares);
+            }
+        }
+    }
+
+    fn admit(&mut self, job: Job<W>) {
+        match job.work.pieces() {
+            0 => self.answer(job),
+            _ => {
+                self.metrics.lined_up(1);
+                let arrived = job.arrived;
+                self.line.push(job, arrived);
+            }
+        }
+    }
+
+    /// Lets go of what nobody waits for any more, and of what comes too late.
+    fn clear(&mut self, now: Instant) {
+        // An estimate that is wrong by half must not cost anybody an answer.
+        let late = |job: &Job<W>, takes: Duration| {
+            job.deadline.is_some_and(|deadline| now + takes / 2 > deadline)
+        };
+        for job in self.line.remove(|job, takes| job.reply.is_closed() || late(job, takes)) {
+            self.metrics.lined_up(-1);
+            self.metrics.count(match job.reply.is_closed() {
+                true => Outcome::Withdrawn,
+                false => Outcome::Late,
+            });
+            let _ = job.reply.send(Err(InferenceError::Late));
+        }
+    }
+
+    fn batch(&mut self, shares: &[Share]) {
+        let now = Instant::now();
+        for share in shares {
+            let job = self.line.get_mut(share.at);
+            if !std::mem::replace(&mut job.started, true) {
+                self.metrics.waited(now - job.arrived);
+            }
+        }
+        let slices: Vec<Slice<W>> = shares
+            .iter()
+            .map(|share| Slice {
+                work: self.line.get(share.at).work(),
+                pieces: share.pieces.clone(),
+            })
+            .collect();
+        let tokens = slices.iter().map(|slice| slice.work.tokens(slice.pieces.clone())).sum();
+        let results = guarded(|| {
+            let results = self.compute.compute(&slices)?;
+            if results.len() != slices.len() {
+                let text = format!("{} results for {} slices", results.len(), slices.len());
+                return Err(InferenceError::Failed(text));
+            }
+            Ok(results)
+        });
+        let taken = now.elapsed();
+        match results {
+            Ok(results) => {
+                self.metrics.computed(tokens, taken);
+                for (share, values) in shares.iter().zip(results) {
+                    let so_far = &mut self.line.get_mut(share.at).values;
+                    match so_far.is_empty() {
+                        true => *so_far = values,
+                        false => so_far.extend(values),
+                    }
+                }
+                for job in self.line.advance(shares, taken) {
+                    self.metrics.lined_up(-1);
+                    self.answer(job);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, calls = shares.len(), "a batch failed");
+                for job in self.line.fail(shares) {
+                    self.metrics.lined_up(-1);
+                    self.metrics.count(Outcome::Failed);
+                    let _ = job.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// A caller that went away meanwhile needs no result.
+    fn answer(&self, mut job: Job<W>) {
+        self.metrics.count(Outcome::Done);
+        let output = job.work.output(std::mem::take(&mut job.values));
+        let _ = job.reply.send(Ok(output));
+    }
+}
+
+/// Runs `work`; a panic becomes an error. A model or kernel leaves nothing half-done behind that
+/// a later batch reads, so going on is safe.
+fn guarded<T>(work: impl FnOnce() -> Result<T, InferenceError>) -> Result<T, InferenceError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without a message");
+        Err(InferenceError::Failed(text.to_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests;

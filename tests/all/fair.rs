@@ -1,0 +1,73 @@
+//! Long work does not stand in the way of short work.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::json;
+use trine_runtime::Limits;
+
+use crate::client::{encoded, get, text};
+use crate::command::Served;
+use crate::fixture::{Serving, bundle};
+
+/// Questions go through between the slices of a long list of passages; were it one piece of work,
+/// hardly any would be answered before it ended.
+#[test]
+fn questions_are_answered_while_a_long_list_is_reranked() {
+    let Some(bundle) = bundle() else { return };
+    let server = Serving::start(bundle, Limits::default());
+    let passages = vec!["A long passage about tools and loans. ".repeat(40); 200];
+    let list = json!({ "query": "Which tools can I borrow?", "passages": passages });
+    let ended = AtomicBool::new(false);
+    let answered = thread::scope(|scope| {
+        scope.spawn(|| {
+            let reply = server.post("/v1/rerank", &list);
+            ended.store(true, Ordering::SeqCst);
+            assert_eq!(reply.status, 200, "{reply:?}");
+        });
+        let mut answered = 0;
+        while !ended.load(Ordering::SeqCst) {
+            let question = json!({ "query": "Which tools can I borrow?", "top_k": 3 });
+            let reply = server.post("/v1/retrieve", &question);
+            assert_eq!(reply.status, 200, "{reply:?}");
+            answered += 1;
+        }
+        answered
+    });
+    println!("{answered} questions were answered meanwhile");
+    assert!(answered > 5, "only {answered}");
+    server.join();
+}
+
+/// What an operator reads agrees with what clients saw.
+#[test]
+fn metrics_count_what_happened() {
+    let Some(bundle) = bundle() else { return };
+    let server = Served::start(bundle, &["--metrics", "127.0.0.1:0", "--device", "cpu"]);
+    let metrics = server.metrics.expect("an address for metrics");
+    let ask = format!("/answer?q={}", encoded("How long may a hand tool be kept?"));
+    for _ in 0..3 {
+        assert_eq!(get(server.address, &ask).status, 200);
+    }
+    assert_eq!(get(server.address, "/v1/nothing").status, 404);
+    // The server has answered before it counts; a client may be quicker than that.
+    let text = loop {
+        let text = text(metrics, "/metrics");
+        if text.contains("http_requests_total{status=\"404\"} 1") {
+            break text;
+        }
+    };
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in\n{text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("trine_http_requests_total{status=\"200\"}"), 3.0);
+    assert_eq!(value("trine_http_request_seconds_count"), 4.0);
+    // A question embedded, passages reranked, sentences compared.
+    assert_eq!(value("trine_device_calls_total"), 9.0);
+    assert_eq!(value("trine_device_call_wait_seconds_count"), 9.0);
+    assert!(text.contains("outcome=\"Done\"") && !text.contains("outcome=\"Failed\""));
+    assert!(value("trine_device_batch_tokens_sum") > 100.0);
+    assert_eq!(value("trine_device_queue_depth"), 0.0);
+}
