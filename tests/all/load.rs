@@ -1,4 +1,4 @@
-//! A hundred clients for a while: no error, and memory that does not grow.
+//! Many clients for a while: no error but what the bound allows, and memory that does not grow.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::{env, fs, thread};
 use serde_json::json;
 
 use crate::client::{encoded, get, post};
-use crate::command::Served;
+use crate::command::{Served, run, trine_with_model};
 use crate::fixture::bundle;
 
 const CLIENTS: usize = 100;
@@ -103,4 +103,43 @@ fn one_request(server: &Served, turn: usize) {
         assert_eq!(reply["query"], question);
         assert_eq!(reply["supporting_docs"].as_array().unwrap().len(), 5);
     }
+}
+
+/// What `trine bench serve` counted in its only step.
+fn bench(more: &[&str]) -> serde_json::Value {
+    let Some(bundle) = bundle() else { return serde_json::Value::Null };
+    let mut command = trine_with_model(&[&"bench", &"serve", &"--json", &"--seconds", &"1"]);
+    command.args(more);
+    if !more.contains(&"--url") {
+        command.arg(bundle);
+    }
+    let ended = run(command);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    ended.json()["steps"][0].take()
+}
+
+#[test]
+fn sixty_four_clients_are_all_answered() {
+    let Some(bundle) = bundle() else { return };
+    let server = Served::start(bundle, &[]);
+    let url = format!("http://{}", server.address);
+    let step = bench(&["--url", &url, "--clients", "64"]);
+    assert!(step["ok"].as_u64().unwrap() >= 64, "{step}");
+    let failed = ["refused", "other", "unfinished"].map(|kind| step[kind].as_u64().unwrap());
+    assert_eq!(failed, [0; 3], "{step}");
+    // The server's own account of its time is part of what its clients waited.
+    let ms = |name: &str| step["server_ms"][name].as_f64().unwrap();
+    assert!(ms("inference") > 0.0 && ms("inference") <= ms("total"), "{step}");
+    assert!(ms("total") <= step["latency_ms"]["max"].as_f64().unwrap(), "{step}");
+}
+
+#[test]
+fn a_crowd_beyond_the_bound_is_refused_and_told_when_to_come_back() {
+    if bundle().is_none() {
+        return;
+    }
+    let step = bench(&["--clients", "64", "--concurrency", "1", "--waiting", "1"]);
+    let count = |kind: &str| step[kind].as_u64().unwrap();
+    assert!(count("ok") > 0 && count("refused") > 0, "{step}");
+    assert_eq!((count("other"), count("unfinished")), (0, 0), "{step}");
 }

@@ -10,6 +10,7 @@ mod bundles;
 mod cli;
 mod client;
 mod command;
+mod compiled;
 mod cross_encoder;
 mod fair;
 mod fixture;

@@ -75,7 +75,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=10, help="in which requests are begun")
     parser.add_argument("--patience", type=int, default=300, help="seconds to wait for the rest")
     parser.add_argument("--starts", type=int, default=3, help="starts to take the median of")
-    parser.add_argument("--precision", default="bf16", help="trine's")
+    parser.add_argument("--precision", default="auto", help="trine's")
     return parser.parse_args()
 
 

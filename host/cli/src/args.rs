@@ -76,7 +76,7 @@ impl Common {
     /// The cache folder.
     pub fn cache(&self) -> anyhow::Result<PathBuf> {
         match &self.cache {
-            Some(folder) => Ok(folder.clone()),
+            Some(folder) => Ok(std::path::absolute(folder)?),
             None => Ok(trine_hub::default_cache_dir()?),
         }
     }

@@ -8,6 +8,7 @@ mod ask;
 mod bench;
 mod devices;
 mod eval;
+mod heap;
 mod index;
 mod inspect;
 mod models;
@@ -25,6 +26,7 @@ const ABSTAINED: u8 = 3;
 
 fn main() -> ExitCode {
     quiet_drivers();
+    heap::give_back();
     let args = Args::parse();
     log(args.verbose);
     let outcome = match args.command {
