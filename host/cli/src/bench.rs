@@ -1,6 +1,7 @@
 //! `trine bench`.
 
 mod gpu;
+mod index;
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,6 +24,7 @@ const QUERY: &str = "How do I ask for a day off?";
 pub fn run(args: Bench, common: &Common) -> Result<()> {
     match args.command {
         BenchCommand::Gpu { json, quick } => gpu::run(common, json, quick),
+        BenchCommand::Index { files, json } => index::run(&files, json, common.threads()),
         BenchCommand::Start { bundle, json, rounds } => start(&bundle, json, rounds, common),
     }
 }
