@@ -39,9 +39,28 @@ pub(crate) fn dots(query: &[Factors], codes: &[Codes], rows: &[u32], dots: &mut 
         }
     }
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    return simd128(query, codes, rows, dots);
+    {
+        touch(query.len(), codes, rows);
+        return simd128(query, codes, rows, dots);
+    }
     #[allow(unreachable_code)]
     plain(query, codes, rows, dots);
+}
+
+/// Reads a code of every cache line of `rows`. Wasm has no prefetch: loads that wait for memory
+/// wait side by side here, and one row after another between the multiplications.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+fn touch(blocks: usize, codes: &[Codes], rows: &[u32]) {
+    let mut seen = 0;
+    for &row in rows {
+        let row = &codes[row as usize * blocks..][..blocks];
+        let (pairs, rest) = row.as_chunks::<2>();
+        for [one, other] in pairs {
+            seen ^= one.0[0] ^ other.0[0];
+        }
+        seen ^= rest.first().map_or(0, |codes| codes.0[0]);
+    }
+    std::hint::black_box(seen);
 }
 
 /// Defines a function like [`dots`]: `$block` adds the products of a block to the lanes of a
@@ -211,4 +230,103 @@ fn plain_floats(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum::<f32>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random, up to `greatest` either way, and often as great as that.
+    fn numbers(count: usize, greatest: i32, seed: u64) -> Vec<i32> {
+        let mut state = seed;
+        let mut next = move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as i32
+        };
+        let drawn = (0..count).map(|_| match next() % 4 {
+            0 => greatest,
+            1 => -greatest,
+            _ => next() % (greatest + 1) * [1, -1][next() as usize % 2],
+        });
+        drawn.collect()
+    }
+
+    fn codes(count: usize, seed: u64) -> Vec<Codes> {
+        let numbers = numbers(count * BLOCK, 127, seed);
+        let block = |block: &[i32; BLOCK]| Codes(block.map(|number| number as i8));
+        numbers.as_chunks().0.iter().map(block).collect()
+    }
+
+    fn blocks<T>(numbers: &[i32], of: fn(i32) -> T) -> Vec<[T; BLOCK]> {
+        numbers.as_chunks::<BLOCK>().0.iter().map(|block| block.map(of)).collect()
+    }
+
+    type Dots = unsafe fn(&[Factors], &[Codes], &[u32], &mut [i32]);
+
+    /// Every implementation that this machine can run.
+    fn implementations() -> Vec<Dots> {
+        let mut all: Vec<Dots> = vec![plain, dots];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") {
+                all.push(avx512);
+            }
+            if is_x86_feature_detected!("avx2") {
+                all.push(avx2);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_implementation_multiplies_whole_numbers_exactly() {
+        for length in 0..8 {
+            let factors = numbers(length * BLOCK, 1 << 14, 1);
+            let factors = blocks(&factors, |number| number as i16);
+            let codes = codes(length * 5, 2);
+            let rows = [4, 0, 3, 3, 1];
+            let product = |&row: &u32| {
+                let row = codes[row as usize * length..][..length].iter().flat_map(|c| c.0);
+                let factors = factors.as_flattened().iter();
+                factors.zip(row).map(|(&f, c)| i64::from(f) * i64::from(c)).sum::<i64>()
+            };
+            let expected: Vec<i64> = rows.iter().map(product).collect();
+            for dots in implementations() {
+                let mut found = [0; 5];
+                // SAFETY: the machine was found to have the instructions.
+                unsafe { dots(&factors, &codes, &rows, &mut found) };
+                assert_eq!(found.map(i64::from)[..], expected, "{length} blocks");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "range")]
+    fn a_row_beyond_the_codes_is_refused() {
+        dots(&[[1; BLOCK]; 2], &codes(4, 3), &[0, 2], &mut [0; 2]);
+    }
+
+    #[test]
+    fn floats_have_the_same_bits_however_they_are_compiled() {
+        for length in 0..7 {
+            let floats = |seed| numbers(length * BLOCK, 1 << 20, seed);
+            let query = blocks(&floats(1), |number| number as f32 / 7e5);
+            let (high, low) = (codes(length, 2), blocks(&floats(3), |number| number as i16));
+            let found = exact(&query, &high, &low);
+            assert_eq!(found.to_bits(), plain_exact(&query, &high, &low).to_bits());
+            let whole = high.iter().flat_map(|c| c.0).zip(low.as_flattened());
+            let terms = query.as_flattened().iter().zip(whole);
+            let terms = terms
+                .map(|(&q, (h, &l))| f64::from(q) * f64::from((i32::from(h) << 16) + i32::from(l)));
+            let (sum, size) = terms.fold((0.0, 1.0), |(sum, size), x| (sum + x, size + x.abs()));
+            assert!((f64::from(found) - sum).abs() <= 1e-6 * size, "{found} {sum}");
+
+            for cut in 0..LANES.min(length * BLOCK) {
+                let (a, b) = (query.as_flattened(), floats(4));
+                let b: Vec<f32> = b.iter().map(|&number| number as f32 / 3e5).collect();
+                let (a, b) = (&a[cut..], &b[cut..]);
+                assert_eq!(super::floats(a, b).to_bits(), plain_floats(a, b).to_bits());
+            }
+        }
+    }
 }

@@ -123,3 +123,55 @@ impl Table {
         dot::exact(&query.floats, self.row(row), low) * self.unit[row as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vector whose components span many magnitudes.
+    fn vector(dimensions: usize, seed: usize) -> Vector {
+        let component = |i: usize| ((i * 7 + seed) as f32).sin() * 10f32.powi(-(i as i32 % 5));
+        Vector::normalized((0..dimensions).map(component).collect())
+    }
+
+    #[test]
+    fn components_keep_24_bits() {
+        let vector = vector(150, 3);
+        let mut table = Table::with_capacity(150, 1);
+        table.push(&vector);
+        let greatest = vector.as_slice().iter().fold(0f32, |most, x| most.max(x.abs()));
+        let high = table.high.iter().flat_map(|codes| codes.0);
+        let stored = high.zip(table.low.as_flattened()).map(|(high, &low)| {
+            f64::from((i32::from(high) << 16) + i32::from(low)) * f64::from(table.unit[0])
+        });
+        let stored: Vec<f64> = stored.collect();
+        for (x, stored) in vector.as_slice().iter().zip(&stored) {
+            let error = (f64::from(*x) - stored).abs() / f64::from(greatest);
+            assert!(error <= 1.3 * 2f64.powi(-24), "{x} {stored}");
+        }
+        assert_eq!(stored[150..], [0.0; 42]);
+    }
+
+    #[test]
+    fn rough_scores_are_near_and_exact_ones_exact() {
+        for dimensions in [1, 3, 64, 65, 384, 1024] {
+            let vectors: Vec<Vector> = (0..20).map(|seed| vector(dimensions, seed)).collect();
+            let mut table = Table::with_capacity(dimensions, 20);
+            vectors.iter().for_each(|vector| table.push(vector));
+            let rows: Vec<u32> = (0..20).rev().collect();
+            let (query, mut dots) = (table.query(vectors[9].as_slice()), vec![]);
+            let mut row = table.empty_query();
+            table.query_row(9, &mut row);
+            for query in [&query, &row] {
+                for (&row, rough) in rows.iter().zip(table.scores(query, &rows, &mut dots)) {
+                    let cosine = vectors[9].cosine(&vectors[row as usize]);
+                    assert!((rough - cosine).abs() < 0.02, "{dimensions}: {rough} {cosine}");
+                }
+            }
+            for &row in &rows {
+                let (score, cosine) = (table.score(&query, row), &vectors[row as usize]);
+                assert!((score - vectors[9].cosine(cosine)).abs() < 5e-7, "{dimensions}: {score}");
+            }
+        }
+    }
+}

@@ -69,6 +69,7 @@ impl Scratch {
         self.best.clear();
         self.visited.clear();
         self.visited.resize(table.len().div_ceil(64), 0);
+        self.visit(entry);
         self.look_at(table, query, &[entry], ef);
         let mut next = 0;
         while let Some(candidate) = self.best.get_mut(next) {
