@@ -6,14 +6,15 @@ use std::fs;
 use anyhow::Result;
 use trine_build_guest::{Place, build, watch};
 
-const GUESTS: [&str; 4] = ["gateway", "retriever", "reranker", "generator"];
+const GUESTS: [&str; 5] = ["gateway", "retriever", "reranker", "generator", "searcher"];
 
 /// What guests are made of.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "components/gateway",
     "components/retriever",
     "components/reranker",
     "components/generator",
+    "components/searcher",
     "components/guest-nn",
     "components/index",
     "components/text",

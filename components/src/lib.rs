@@ -17,13 +17,16 @@ macro_rules! component {
     };
 }
 
-/// All of them.
+/// Those of the built-in application.
 pub const ALL: [Component; 4] = [
     component!("gateway.wasm"),
     component!("retriever.wasm"),
     component!("reranker.wasm"),
     component!("generator.wasm"),
 ];
+
+/// The index alone, for measurements: no part of an application.
+pub const SEARCHER: Component = component!("searcher.wasm");
 
 /// The built-in component of that file name.
 pub fn by_file(file: &str) -> Option<&'static [u8]> {

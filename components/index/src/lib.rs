@@ -4,11 +4,19 @@
 //! passages to the retriever component before its snapshot; nothing is parsed at request time.
 //! It knows no model and no file: vectors come in, passages come out.
 
+mod build;
+mod bytes;
+mod dot;
 mod graph;
+mod grow;
+mod layer;
 pub mod passage;
+mod seed;
 pub mod setup;
+mod table;
 mod vector;
+mod walk;
 
-pub use graph::{BuildOptions, EF_SEARCH, Graph, Hit, IndexError};
+pub use graph::{BuildOptions, Graph, Hit, IndexError, MAX_TOP_K};
 pub use passage::{MediaType, Passage};
 pub use vector::Vector;

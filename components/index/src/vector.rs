@@ -1,7 +1,8 @@
 //! Unit vectors and their distance.
 
-use instant_distance::Point;
 use serde::{Deserialize, Serialize};
+
+use crate::dot;
 
 /// An embedding of length one.
 ///
@@ -31,31 +32,8 @@ impl Vector {
 
     /// Cosine similarity of two unit vectors, -1 to 1.
     pub fn cosine(&self, other: &Vector) -> f32 {
-        dot(&self.0, &other.0)
+        dot::floats(&self.0, &other.0)
     }
-}
-
-impl Point for Vector {
-    fn distance(&self, other: &Self) -> f32 {
-        1.0 - dot(&self.0, &other.0)
-    }
-}
-
-/// Independent sums a dot product is spread over, so that the compiler can keep them in vector
-/// registers (four of SIMD128's, one of AVX-512's) without reordering float additions.
-const LANES: usize = 16;
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use trine_guest_nn::bindings::trine::rag::types::Error;
 use trine_guest_nn::{Parts, SentenceEncoder};
 use trine_index::setup::{self, RetrieverSetup};
-use trine_index::{Graph, Passage, Vector};
+use trine_index::{Graph, MAX_TOP_K, Passage, Vector};
 
 /// Everything a request needs.
 pub struct Bundle {
@@ -52,7 +52,7 @@ pub fn finish() -> Result<(), String> {
         return Err(format!("{} vectors for {} passages", graph.len(), passages.len()));
     }
     // A first search takes the scratch memory that later ones reuse.
-    graph.walk(&Vector::normalized(vec![1.0; graph.dimensions()]), 1);
+    graph.walk(&Vector::normalized(vec![1.0; graph.dimensions()]), 1, MAX_TOP_K);
     BUNDLE.set(Some(Bundle { setup, encoder, graph, passages }));
     Ok(())
 }

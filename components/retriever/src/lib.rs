@@ -32,7 +32,7 @@ use bindings::exports::trine::rag::retriever::{
 };
 use bindings::exports::trine::rag::snapshot::Guest as Snapshot;
 use trine_guest_nn::bindings::trine::rag::types::{Candidate, Error, Passage};
-use trine_index::{EF_SEARCH, Hit};
+use trine_index::{Hit, MAX_TOP_K};
 
 struct Component;
 
@@ -51,8 +51,8 @@ impl Snapshot for Component {
 impl Retriever for Component {
     fn retrieve(query: String, options: RetrievalOptions) -> Result<Retrieval, Error> {
         let k = options.top_k as usize;
-        if k == 0 || k > EF_SEARCH {
-            return Err(Error::InvalidInput(format!("top_k is {k}; it may be 1 to {EF_SEARCH}")));
+        if k == 0 || k > MAX_TOP_K {
+            return Err(Error::InvalidInput(format!("top_k is {k}; it may be 1 to {MAX_TOP_K}")));
         }
         if query.trim().is_empty() {
             return Err(Error::InvalidInput("the query is empty".to_owned()));

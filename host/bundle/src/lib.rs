@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0    magic       8 bytes   89 'T' 'R' 'I' 'N' 'E' 0D 0A
-//! 8    version     u32 LE    1
+//! 8    version     u32 LE    2
 //! 12   reserved    u32 LE    0
 //! 16   toc offset  u64 LE
 //! 24   toc length  u64 LE
@@ -26,7 +26,7 @@ pub use reader::Reader;
 pub use writer::Writer;
 
 /// The format's version that this build reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"\x89TRINE\r\n";
 const HEADER: u64 = 64;

@@ -14,7 +14,7 @@ use trine_inference::gpu::GpuOptions;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::ModelStore;
 
-pub use bench::{Bench, BenchCommand, BenchRerank, BenchServe};
+pub use bench::{Bench, BenchCommand, BenchRerank, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
 pub use gpu::GpuArgs;
 pub use index::{Build, ChunkingArg, Index};

@@ -2,6 +2,7 @@
 
 mod client;
 mod gpu;
+mod index;
 mod model;
 mod serve;
 
@@ -31,6 +32,7 @@ pub fn run(args: Bench, common: &Common) -> Result<()> {
         BenchCommand::Embed { tokens, embedder, rounds, json } => {
             model::embed(tokens, embedder.as_deref(), rounds, json, common)
         }
+        BenchCommand::Index { files, json } => index::run(&files, json, common.threads()),
         BenchCommand::Start { bundle, json, rounds } => start(&bundle, json, rounds, common),
     }
 }

@@ -84,7 +84,10 @@ impl Building {
                     );
                 }
             }
-            Step::Graph { vectors } => self.say(format!("connecting {vectors} vectors")),
+            Step::Graph { vectors, done: 0 } => self.say(format!("connecting {vectors} vectors")),
+            Step::Graph { vectors, done } => {
+                self.bar.set_message(format!("connecting vectors: {done} of {vectors}"));
+            }
             Step::Snapshot { component } => self.say(format!("filling the {component}")),
             Step::Writing => self.say("writing the bundle".to_owned()),
         }

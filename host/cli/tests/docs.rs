@@ -24,7 +24,7 @@ const STATED: [[&str; 4]; 14] = [
     ["limits.md", "may have 65,536 tokens", "host/inference/src/engine.rs", "call_tokens: 65_536"],
     ["wasi-nn.md", "up to 2,048 tokens", "host/inference/src/engine.rs", "batch_tokens: 2048"],
     ["serving.md", "have 30 seconds to end", "host/runtime/src/server.rs", "GRACE: Duration = Duration::from_secs(30);"],
-    ["bundles.md", "The format version is 1", "host/bundle/src/lib.rs", "VERSION: u32 = 1;"],
+    ["bundles.md", "The format version is 2", "host/bundle/src/lib.rs", "VERSION: u32 = 2;"],
 ];
 
 #[test]

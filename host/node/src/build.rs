@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use trine_bundle::Writer;
 use trine_corpus::{Corpus, CutOptions, Cutter, Cutting, ReadOptions, Report};
 use trine_index::setup::{self, GeneratorSetup, RerankerSetup, RetrieverSetup};
-use trine_index::{Graph, Passage, Vector};
+use trine_index::{BuildOptions as GraphOptions, Graph, Passage, Vector};
 use trine_inference::{Engine, EngineOptions};
 use trine_runtime::manifest::Manifest;
 use trine_runtime::snapshot::{Part, snapshot};
@@ -57,8 +57,10 @@ pub enum Step {
     Passages(trine_corpus::Progress),
     /// Connecting vectors.
     Graph {
-        /// How many.
+        /// How many there are.
         vectors: usize,
+        /// How many are connected.
+        done: usize,
     },
     /// Filling and freezing a component.
     Snapshot {
@@ -99,9 +101,8 @@ pub fn build(
     };
 
     let indexed = embed_corpus(input.paths, options, &embedder, progress)?;
-    progress(Step::Graph { vectors: indexed.vectors.len() })?;
     let dimensions = indexed.vectors.first().map_or(0, Vector::dimensions);
-    let graph = connect(indexed.vectors, options.engine.threads)?;
+    let graph = connect(indexed.vectors, options.engine.threads, progress)?;
 
     let about = About {
         trine: env!("CARGO_PKG_VERSION").to_owned(),
@@ -232,12 +233,16 @@ impl<'a> Batch<'a> {
 }
 
 /// Builds the graph on as many threads as were asked for.
-fn connect(vectors: Vec<Vector>, threads: usize) -> Result<Vec<u8>, NodeError> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|e| NodeError::malformed("thread pool", e))?;
-    Ok(pool.install(|| Graph::build(vectors, Default::default()))?.to_bytes()?)
+fn connect(
+    vectors: Vec<Vector>,
+    threads: usize,
+    progress: &dyn Fn(Step) -> Result<(), NodeError>,
+) -> Result<Vec<u8>, NodeError> {
+    let count = vectors.len();
+    let mut report = |done| progress(Step::Graph { vectors: count, done });
+    report(0)?;
+    let graph = Graph::build(vectors, GraphOptions { threads, ..Default::default() }, &mut report)?;
+    Ok(graph.to_bytes())
 }
 
 /// The application that the bundle will hold.

@@ -35,3 +35,17 @@ pub(crate) mod variables {
         imports: { default: trappable },
     });
 }
+
+/// The index alone, for measurements; `components/searcher` is its other side.
+pub(crate) mod searcher {
+    wasmtime::component::bindgen!({
+        inline: "
+            package trine:bench;
+
+            world searcher {
+                export search: func(query: list<f32>, k: u32, ef: u32) -> list<tuple<u32, f32>>;
+            }
+        ",
+        exports: { default: async },
+    });
+}

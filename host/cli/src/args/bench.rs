@@ -37,6 +37,15 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
         rounds: u32,
     },
+    /// Measures the vector search beside exact answers: building, memory, queries a second natively
+    /// and in wasm at several recalls.
+    Index {
+        #[command(flatten)]
+        files: IndexFiles,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     Serve(BenchServe),
     /// Times a cross-encoder scoring pairs on one device, without any server around it.
     Rerank(BenchRerank),
@@ -110,4 +119,21 @@ pub struct BenchServe {
     pub json: bool,
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Files of raw little-endian numbers, row after row.
+#[derive(Debug, ClapArgs)]
+pub struct IndexFiles {
+    /// The vectors to index, 32-bit floats.
+    #[arg(long, value_name = "FILE.f32")]
+    pub base: PathBuf,
+    /// The vectors to search for, 32-bit floats.
+    #[arg(long, value_name = "FILE.f32")]
+    pub queries: PathBuf,
+    /// The ten nearest of each query, 32-bit numbers of base vectors.
+    #[arg(long, value_name = "FILE.i32")]
+    pub truth: PathBuf,
+    /// Floats a vector.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub dim: u32,
 }

@@ -1,0 +1,143 @@
+//! Vectors to a graph.
+//!
+//! instant-distance connects a sample of the vectors, the seeds. Its layers become the upper ones
+//! here, and its lowest is what the rest is grown on. Up to [`SEEDS`] vectors are all seeds.
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::graph::Graph;
+use crate::grow::Growing;
+use crate::layer::{Layer, NONE};
+use crate::seed::Seeds;
+use crate::table::{MAX_DIMENSIONS, Table};
+use crate::walk::Scratch;
+use crate::{BuildOptions, IndexError, Vector};
+
+/// Seeds there are at least.
+const SEEDS: usize = 2048;
+/// Vectors for a seed, where there are many.
+const VECTORS_A_SEED: usize = 64;
+/// Candidates while a vector's nearest seed is looked for.
+const EF_SEED: usize = 8;
+/// Neighbours a node has at most in the lowest layer. With 64, as instant-distance has, walks of
+/// equal recall are no faster; with 32 they are slower at high recall.
+const WIDTH: usize = 48;
+/// Neighbours a node has at most in an upper layer.
+const UPPER: usize = 32;
+/// Vectors inserted between two reports of progress.
+const BATCH: usize = 4096;
+
+pub(crate) fn build<E: From<IndexError>>(
+    vectors: Vec<Vector>,
+    options: BuildOptions,
+    progress: &mut dyn FnMut(usize) -> Result<(), E>,
+) -> Result<Graph, E> {
+    let dimensions = dimensions(&vectors)?;
+    let pool = ThreadPoolBuilder::new().num_threads(options.threads).build();
+    let pool = pool.map_err(IndexError::Threads)?;
+    let mut first = shuffled(vectors.len(), options.seed);
+    let rest = first.split_off(first.len().min(SEEDS.max(vectors.len() / VECTORS_A_SEED)));
+
+    let seeds = pool.install(|| Seeds::build(&vectors, &first, options))?;
+    progress(first.len())?;
+    let base = layer(seeds.lowest.iter().map(|halves| halves.as_flattened()), WIDTH);
+    let mut upper: Vec<Layer> = seeds.upper.iter().map(|nodes| layer(nodes, UPPER)).collect();
+    let mut passages = seeds.numbers;
+    let mut table = Table::with_capacity(dimensions, vectors.len());
+    passages.iter().for_each(|&number| table.push(&vectors[number as usize]));
+    if rest.is_empty() {
+        return Ok(Graph::new(table, passages, base, upper));
+    }
+
+    // Neighbours lie together: what is near one seed follows in a row.
+    let mut near = pool.install(|| nearest_seeds(&table, &base, &upper, &vectors, &rest));
+    near.sort_unstable();
+    for &(_, number) in &near {
+        table.push(&vectors[number as usize]);
+        passages.push(number);
+    }
+    drop(vectors);
+
+    upper.insert(0, layer(base.links.chunks(base.width), UPPER));
+    let growing = Growing::new(&table, base);
+    let mut done = first.len();
+    for batch in scattered(near.len()).chunks(BATCH) {
+        let nodes = batch.iter().map(|&at| ((first.len() + at) as u32, near[at].0));
+        let nodes: Vec<(u32, u32)> = nodes.collect();
+        pool.install(|| growing.insert(&nodes, options.ef_construction));
+        done += batch.len();
+        progress(done)?;
+    }
+    let base = growing.finish();
+    Ok(Graph::new(table, passages, base, upper))
+}
+
+/// The length that all `vectors` have.
+fn dimensions(vectors: &[Vector]) -> Result<usize, IndexError> {
+    let expected = vectors.first().map_or(0, Vector::dimensions);
+    let lengths = vectors.iter().map(Vector::dimensions);
+    match lengths.enumerate().find(|&(_, found)| found != expected) {
+        Some((index, found)) => Err(IndexError::Dimensions { index, found, expected }),
+        None if expected > MAX_DIMENSIONS => Err(IndexError::TooLong(expected)),
+        None => Ok(expected),
+    }
+}
+
+/// A layer of at most `width` of each node's neighbours.
+fn layer<L: AsRef<[u32]>>(nodes: impl IntoIterator<Item = L>, width: usize) -> Layer {
+    let mut links = vec![];
+    for (node, neighbours) in nodes.into_iter().enumerate() {
+        let neighbours = neighbours.as_ref().iter().take(width);
+        links.extend(neighbours);
+        links.resize((node + 1) * width, NONE);
+    }
+    Layer { width, links }
+}
+
+/// Of each vector in `rest`, the nearest seed and its own number.
+fn nearest_seeds(
+    table: &Table,
+    base: &Layer,
+    upper: &[Layer],
+    vectors: &[Vector],
+    rest: &[u32],
+) -> Vec<(u32, u32)> {
+    let nearest = |scratch: &mut Scratch, &number: &u32| {
+        let query = table.query(vectors[number as usize].as_slice());
+        let down = |node, layer| scratch.descend(table, layer, &query, node);
+        let entry = upper.iter().rev().fold(0, down);
+        scratch.walk(table, base, &query, entry, EF_SEED);
+        (scratch.best.first().map_or(entry, |best| best.node), number)
+    };
+    rest.par_iter().map_init(Scratch::default, nearest).collect()
+}
+
+/// The numbers below `count`, each far from the one before: what is inserted at the same time and
+/// after one another should not lie together.
+fn scattered(count: usize) -> Vec<usize> {
+    let start = count * 5 / 8;
+    let step = (start..).find(|&step| common_divisor(step, count) == 1).unwrap_or(1);
+    (0..count).map(|i| i * step % count).collect()
+}
+
+fn common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+/// The numbers below `count`, in an order drawn from `seed`.
+fn shuffled(count: usize, seed: u64) -> Vec<u32> {
+    let mut state = seed;
+    // SplitMix64 (Steele, Lea & Flood, 2014).
+    let mut draw = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    for i in (1..count).rev() {
+        order.swap(i, (draw() % (i as u64 + 1)) as usize);
+    }
+    order
+}

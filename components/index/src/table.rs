@@ -1,0 +1,177 @@
+//! The vectors, as the walk reads them and as hits are scored.
+
+use crate::Vector;
+use crate::dot::{self, BLOCK, Codes, Factors};
+
+/// What the greatest component of a vector becomes, in 24 bits.
+const GREATEST: i32 = 127 << 16;
+
+/// More components than any model gives, and few enough for sums of products to fit 31 bits.
+pub(crate) const MAX_DIMENSIONS: usize = 1 << 16;
+
+/// Vectors in 24 bits a component, the size of an f32's significand, in two planes: the high 8
+/// bits, rounded, which are all that a walk reads, and 16 bits of what they leave.
+///
+/// Component `i` of vector `v` is `(high * 2^16 + low) * unit[v]`. It is off by at most 2^-25 of
+/// the vector's greatest component, so a score is as exact as sums in f32 are.
+pub(crate) struct Table {
+    pub(crate) dimensions: usize,
+    /// Rows of [`Table::blocks`] blocks, padded with zeros.
+    pub(crate) high: Vec<Codes>,
+    /// Rows of as many blocks.
+    pub(crate) low: Vec<[i16; BLOCK]>,
+    /// A number a vector.
+    pub(crate) unit: Vec<f32>,
+}
+
+/// A query as [`Table::scores`] takes it.
+pub(crate) struct Query {
+    /// The vector, padded with zeros.
+    floats: Vec<[f32; BLOCK]>,
+    /// The vector in whole numbers.
+    factors: Vec<Factors>,
+    /// What a product is multiplied by, beside the row's unit, to be a cosine.
+    unit: f32,
+}
+
+impl Table {
+    /// No vectors yet, and room for `count`.
+    pub(crate) fn with_capacity(dimensions: usize, count: usize) -> Table {
+        Table {
+            dimensions,
+            high: Vec::with_capacity(count * dimensions.div_ceil(BLOCK)),
+            low: Vec::with_capacity(count * dimensions.div_ceil(BLOCK)),
+            unit: Vec::with_capacity(count),
+        }
+    }
+
+    /// Adds a vector, which has `dimensions` components.
+    pub(crate) fn push(&mut self, vector: &Vector) {
+        let greatest = vector.as_slice().iter().fold(0f32, |most, x| most.max(x.abs()));
+        let factor = if greatest > 0.0 { GREATEST as f32 / greatest } else { 0.0 };
+        for components in vector.as_slice().chunks(BLOCK) {
+            let (mut codes, mut rest) = (Codes([0; BLOCK]), [0; BLOCK]);
+            for ((x, code), rest) in components.iter().zip(&mut codes.0).zip(&mut rest) {
+                let whole = ((x * factor).round() as i32).clamp(-GREATEST, GREATEST);
+                let high = (whole + (1 << 15)) >> 16;
+                *code = high as i8;
+                *rest = (whole - (high << 16)) as i16;
+            }
+            self.high.push(codes);
+            self.low.push(rest);
+        }
+        self.unit.push(greatest / GREATEST as f32);
+    }
+
+    /// Number of vectors.
+    pub(crate) fn len(&self) -> usize {
+        self.unit.len()
+    }
+
+    /// Blocks of a row.
+    pub(crate) fn blocks(&self) -> usize {
+        self.dimensions.div_ceil(BLOCK)
+    }
+
+    fn row(&self, row: u32) -> &[Codes] {
+        &self.high[row as usize * self.blocks()..][..self.blocks()]
+    }
+
+    /// `vector` ready to be compared: cut or padded with zeros, should it not have `dimensions`
+    /// components.
+    pub(crate) fn query(&self, vector: &[f32]) -> Query {
+        let greatest = vector.iter().fold(0f32, |most, x| most.max(x.abs()));
+        // As fine as it may be for a sum of products with codes to stay within 31 bits.
+        let finest = (i32::MAX / 127 / self.dimensions.max(1) as i32).min(1 << 14) as f32;
+        let factor = if greatest > 0.0 { finest / greatest } else { 0.0 };
+        let mut floats = vec![[0.0; BLOCK]; self.blocks()];
+        floats.as_flattened_mut().iter_mut().zip(vector).for_each(|(to, x)| *to = *x);
+        let factors = floats.iter().map(|block| block.map(|x| (x * factor).round() as i16));
+        Query { factors: factors.collect(), unit: greatest / finest * 65536.0, floats }
+    }
+
+    /// Room for [`Table::query_row`].
+    pub(crate) fn empty_query(&self) -> Query {
+        Query { floats: vec![], factors: vec![], unit: 0.0 }
+    }
+
+    /// Row `row`, ready to be compared with others; takes the place of what `query` was.
+    pub(crate) fn query_row(&self, row: u32, query: &mut Query) {
+        query.factors.clear();
+        query.factors.extend(self.row(row).iter().map(|codes| codes.0.map(i16::from)));
+        query.unit = self.unit[row as usize] * 65536.0 * 65536.0;
+    }
+
+    /// Cosines of `query` and each of `rows`, by their codes: off by about 0.001. `dots` is room
+    /// to work in.
+    pub(crate) fn scores<'a>(
+        &'a self,
+        query: &'a Query,
+        rows: &'a [u32],
+        dots: &'a mut Vec<i32>,
+    ) -> impl Iterator<Item = f32> + 'a {
+        dots.resize(rows.len(), 0);
+        dot::dots(&query.factors, &self.high, rows, dots);
+        rows.iter()
+            .zip(dots.iter())
+            .map(|(&row, &dot)| dot as f32 * (query.unit * self.unit[row as usize]))
+    }
+
+    /// The cosine of `query`, which [`Table::query`] made, and row `row`.
+    pub(crate) fn score(&self, query: &Query, row: u32) -> f32 {
+        let low = &self.low[row as usize * self.blocks()..][..self.blocks()];
+        dot::exact(&query.floats, self.row(row), low) * self.unit[row as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vector whose components span many magnitudes.
+    fn vector(dimensions: usize, seed: usize) -> Vector {
+        let component = |i: usize| ((i * 7 + seed) as f32).sin() * 10f32.powi(-(i as i32 % 5));
+        Vector::normalized((0..dimensions).map(component).collect())
+    }
+
+    #[test]
+    fn components_keep_24_bits() {
+        let vector = vector(150, 3);
+        let mut table = Table::with_capacity(150, 1);
+        table.push(&vector);
+        let greatest = vector.as_slice().iter().fold(0f32, |most, x| most.max(x.abs()));
+        let high = table.high.iter().flat_map(|codes| codes.0);
+        let stored = high.zip(table.low.as_flattened()).map(|(high, &low)| {
+            f64::from((i32::from(high) << 16) + i32::from(low)) * f64::from(table.unit[0])
+        });
+        let stored: Vec<f64> = stored.collect();
+        for (x, stored) in vector.as_slice().iter().zip(&stored) {
+            let error = (f64::from(*x) - stored).abs() / f64::from(greatest);
+            assert!(error <= 1.3 * 2f64.powi(-24), "{x} {stored}");
+        }
+        assert_eq!(stored[150..], [0.0; 42]);
+    }
+
+    #[test]
+    fn rough_scores_are_near_and_exact_ones_exact() {
+        for dimensions in [1, 3, 64, 65, 384, 1024] {
+            let vectors: Vec<Vector> = (0..20).map(|seed| vector(dimensions, seed)).collect();
+            let mut table = Table::with_capacity(dimensions, 20);
+            vectors.iter().for_each(|vector| table.push(vector));
+            let rows: Vec<u32> = (0..20).rev().collect();
+            let (query, mut dots) = (table.query(vectors[9].as_slice()), vec![]);
+            let mut row = table.empty_query();
+            table.query_row(9, &mut row);
+            for query in [&query, &row] {
+                for (&row, rough) in rows.iter().zip(table.scores(query, &rows, &mut dots)) {
+                    let cosine = vectors[9].cosine(&vectors[row as usize]);
+                    assert!((rough - cosine).abs() < 0.02, "{dimensions}: {rough} {cosine}");
+                }
+            }
+            for &row in &rows {
+                let (score, cosine) = (table.score(&query, row), &vectors[row as usize]);
+                assert!((score - vectors[9].cosine(cosine)).abs() < 5e-7, "{dimensions}: {score}");
+            }
+        }
+    }
+}

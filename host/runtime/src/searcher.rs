@@ -1,0 +1,48 @@
+//! The index alone in an instance, to measure what wasm costs a search.
+
+use wasmtime::Store;
+use wasmtime::component::{Component, Linker};
+
+use crate::bindings::searcher::Searcher as Exports;
+use crate::{Limits, RuntimeError, engine};
+
+/// An instance of the searcher, on an engine like the one that serves.
+pub struct Searcher {
+    store: Store<()>,
+    exports: Exports,
+}
+
+impl Searcher {
+    /// Starts an instance of `component`, a snapshot that holds its index.
+    ///
+    /// # Errors
+    /// When it is no searcher, or the machine cannot run it.
+    pub fn start(component: &[u8]) -> Result<Searcher, RuntimeError> {
+        let engine = engine::serving(&Limits::default())?;
+        let component = Component::new(&engine, component).map_err(RuntimeError::compose)?;
+        let mut linker = Linker::new(&engine);
+        linker.define_unknown_imports_as_traps(&component).map_err(RuntimeError::compose)?;
+        let mut store = Store::new(&engine, ());
+        // As for requests.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let started = Exports::instantiate_async(&mut store, &component, &linker);
+        let exports = futures::executor::block_on(started).map_err(RuntimeError::compose)?;
+        Ok(Searcher { store, exports })
+    }
+
+    /// The `k` nearest to `query`, numbers and scores, among `ef` candidates: one call into the
+    /// instance.
+    ///
+    /// # Errors
+    /// When the instance traps.
+    pub fn search(
+        &mut self,
+        query: &[f32],
+        k: u32,
+        ef: u32,
+    ) -> Result<Vec<(u32, f32)>, RuntimeError> {
+        let call = self.exports.call_search(&mut self.store, query, k, ef);
+        futures::executor::block_on(call).map_err(|e| RuntimeError::Trap(format!("{e:#}")))
+    }
+}
