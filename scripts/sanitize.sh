@@ -34,7 +34,8 @@ fi
 
 if [ "$seconds" -gt 0 ] && has fuzz; then
     say "fuzzing shapes for $seconds seconds"
-    (cd fuzz && cargo +nightly fuzz run --target-dir "$target/fuzz" kernels -- -max_total_time="$seconds")
+    (cd fuzz && cargo +nightly fuzz run --target-dir "$target/fuzz" kernels -- -max_total_time="$seconds" \
+        -len_control=0 -max_len=64)
     ran+=("the fuzzer")
 fi
 
