@@ -134,6 +134,35 @@ fn narrow_precisions_keep_an_embeddings_direction() {
     assert!(mean < 0.999_99, "nothing was rounded");
 }
 
+/// What `auto` may change at most: of neighbours in f32's order whose scores differ by more than
+/// 0.01, at least 99 of 100 keep their order. By cosine, each text against all.
+#[test]
+fn auto_keeps_the_order_of_neighbours() {
+    let scores = |precision: PrecisionOption| -> Option<Vec<Vec<f32>>> {
+        let Setup { encoded, engine, .. } = setup_at(precision)?;
+        let vectors = engine.embed_blocking("pooled", &encoded).unwrap();
+        let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let row = |a: &Vec<f32>| vectors.iter().map(|b| cosine(a, b)).collect();
+        Some(vectors.iter().map(row).collect())
+    };
+    let Some(exact) = scores(PrecisionOption::F32) else { return };
+    // bf16 rounds the same wherever it computes; auto takes it only where it is fast.
+    for precision in [PrecisionOption::Auto, PrecisionOption::Bf16] {
+        let found = scores(precision).unwrap();
+        let (mut kept, mut all) = (0, 0);
+        for (exact, found) in exact.iter().zip(&found) {
+            let mut order: Vec<usize> = (0..exact.len()).collect();
+            order.sort_by(|&a, &b| exact[b].total_cmp(&exact[a]));
+            for pair in order.windows(2).filter(|p| exact[p[0]] - exact[p[1]] > 0.01) {
+                all += 1;
+                kept += usize::from(found[pair[0]] > found[pair[1]]);
+            }
+        }
+        println!("{precision:?}: {kept} of {all} neighbours keep their order");
+        assert!(all >= 500 && kept * 100 >= all * 99, "{precision:?}: {kept} of {all}");
+    }
+}
+
 #[test]
 fn a_text_gives_the_same_bits_alone_and_in_a_batch_at_every_precision() {
     for precision in [PrecisionOption::Bf16, PrecisionOption::Int8, PrecisionOption::Auto] {

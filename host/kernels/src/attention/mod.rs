@@ -281,13 +281,12 @@ impl Shape<'_> {
                 for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums).take(height) {
                     let row = &mut row[..length];
                     let most = cpu::max(row);
-                    if arithmetic.is_f32() {
-                        row.iter_mut().for_each(|x| *x = cpu::exp((*x - most) * scale));
+                    *sum = if arithmetic.is_f32() {
+                        cpu::map_and_sum(row, |x| cpu::exp((x - most) * scale))
                     } else {
                         let scale = scale * LOG2_E;
-                        row.iter_mut().for_each(|x| *x = cpu::exp2_rough((*x - most) * scale));
-                    }
-                    *sum = cpu::sum(row);
+                        cpu::map_and_sum(row, |x| cpu::exp2_rough((x - most) * scale))
+                    };
                 }
             },
         );

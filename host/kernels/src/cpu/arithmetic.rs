@@ -152,6 +152,9 @@ impl Arithmetic {
     #[inline(always)]
     fn convert<T: Number>(self, x: &[T], words: &mut [u32]) {
         if self.numbers == Numbers::Pairs {
+            let f32s = size_of::<T>() == size_of::<f32>();
+            let done = if f32s { self.isa.pair_up(bytemuck::cast_slice(x), words) } else { 0 };
+            let (x, words) = (&x[2 * done..], &mut words[done..]);
             let (pairs, last) = x.as_chunks::<2>();
             words.iter_mut().zip(pairs).for_each(|(w, &[a, b])| *w = bf16::pair(a, b));
             if let (&[last], Some(word)) = (last, words.last_mut()) {

@@ -35,6 +35,21 @@ impl Isa {
         let _ = operands.refuse();
     }
 
+    /// Rounds numbers to pairs of bf16, ties to even, as many as fill whole vectors of words, and
+    /// says how many words those are. Numbers below 1.2e-38 count as 0.
+    ///
+    /// # Panics
+    /// Where [`Isa::has_bf16`] is false.
+    #[inline]
+    pub(super) fn pair_up(self, x: &[f32], words: &mut [u32]) -> usize {
+        assert!(self.has_bf16());
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `has_bf16` is true only where the machine was found to have the instructions.
+        return unsafe { avx512::pair_up(x, words) };
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("{} numbers, {} words", x.len(), words.len())
+    }
+
     /// `out = a * panel` of quads, u8 in `a` and i8 in the panel, summed exactly in i32.
     ///
     /// # Panics
@@ -128,6 +143,22 @@ mod avx512 {
         };
     }
 
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn pair_up(x: &[f32], words: &mut [u32]) -> usize {
+        let places = words.as_chunks_mut::<16>().0.iter_mut();
+        let mut count = 0;
+        for (place, x) in places.zip(x.as_chunks::<32>().0) {
+            let x = x.as_ptr().cast::<__m512>();
+            // SAFETY: 32 numbers are two vectors of 16.
+            let (low, high) = unsafe { (x.read_unaligned(), x.add(1).read_unaligned()) };
+            let pairs = _mm512_cvtne2ps_pbh(high, low);
+            // SAFETY: 16 words are a vector of 32 bf16, the first in the lowest half.
+            unsafe { place.as_mut_ptr().cast::<__m512bh>().write_unaligned(pairs) };
+            count += 16;
+        }
+        count
+    }
+
     tile!(bf16, bf16_tile, "avx512f,avx512bf16", f32, |sums, a, b| {
         // SAFETY: vectors of the same size, of which every bit pattern is a value.
         let [a, b] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([a, b]) };
@@ -141,6 +172,7 @@ mod avx512 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::bf16;
 
     /// Small whole numbers, so that sums are exact in f32 too.
     fn numbers(length: usize, seed: usize) -> Vec<i32> {
@@ -192,6 +224,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn numbers_pair_up_as_they_do_one_by_one() {
+        let isa = Isa::detect();
+        if !isa.has_bf16() {
+            return println!("skipped: no AVX-512 BF16");
+        }
+        for length in [0, 1, 31, 32, 33, 63, 64, 100, 384] {
+            let mut x = crate::parity::numbers(length, 1);
+            let odd = [f32::MAX, f32::INFINITY, f32::from_bits(0x3f80_8000), -0.0, 1e-30, -3e38];
+            x.iter_mut().zip(odd).for_each(|(x, odd)| *x = odd);
+            for space in [length / 2, length.div_ceil(2) + 3] {
+                let mut words = vec![7; space];
+                let count = isa.pair_up(&x, &mut words);
+                assert_eq!(count, (length / 32).min(space / 16) * 16);
+                let pairs = x.as_chunks::<2>().0.iter().map(|&[a, b]| bf16::pair(a, b));
+                assert!(words[..count].iter().zip(pairs).all(|(word, pair)| *word == pair));
+                assert!(words[count..].iter().all(|&word| word == 7), "wrote beyond");
+            }
+        }
+        let mut words = [0; 16];
+        isa.pair_up(&[f32::NAN; 32], &mut words);
+        assert!(words.iter().all(|&word| f32::from_bits(word).is_nan()));
     }
 
     #[test]

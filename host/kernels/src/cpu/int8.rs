@@ -22,8 +22,8 @@ pub(crate) struct Rows<'a> {
     scales: Vec<RowScale>,
 }
 
-#[derive(Clone, Copy, Default)]
-pub(crate) struct RowScale {
+#[derive(Clone, Copy)]
+struct RowScale {
     scale: f32,
     zero: i32,
 }
@@ -52,11 +52,11 @@ pub(crate) fn layout(isa: Isa) -> &'static str {
 /// infinity or NaN gets a scale that is one too.
 #[inline(always)]
 fn range(x: &[f32]) -> (RowScale, f32) {
-    let (most, least) = (math::max(x).max(0.0), math::min(x).min(0.0));
+    let (least, most, not_a_number) = math::extent(x);
     let range = most - least;
     let (scale, inverse) = if range > 0.0 { (range / 255.0, 255.0 / range) } else { (1.0, 0.0) };
     let zero = (-least * inverse + 0.5) as i32;
-    (RowScale { scale: scale + not_a_number(x), zero }, inverse)
+    (RowScale { scale: scale + not_a_number, zero }, inverse)
 }
 
 /// The nearest whole number of 0..=255 to `x / scale + zero`.
@@ -68,12 +68,6 @@ fn quantize(x: f32, inverse: f32, zero: f32) -> u32 {
     let q = if q < 255.0 { q } else { 255.0 };
     let q = if q > 0.0 { q } else { 0.0 };
     (q + ROUND).to_bits() & 0xff
-}
-
-/// 0, or NaN where an element is infinite or NaN: 0 times those is NaN.
-#[inline(always)]
-fn not_a_number(x: &[f32]) -> f32 {
-    math::sum(x) * 0.0
 }
 
 /// `count` rows of `k` numbers, one after another. `scratch` must hold `count * words(k)` words.
@@ -112,27 +106,25 @@ pub(crate) fn rows<'a>(
 /// What the whole numbers of a tile stand for.
 #[derive(Clone, Copy)]
 pub(crate) struct WholeNumbers<'a> {
-    /// Of each row.
-    pub(crate) rows: &'a [RowScale],
+    rows: &'a [RowScale],
+    /// Of each column, and the sums of their numbers.
     scales: &'a [f32],
     sums: &'a [i32],
 }
 
 impl<'a> WholeNumbers<'a> {
-    /// The numbers that the bits of whole ones stand for, by their row's scale and their column,
-    /// of a tile of so many columns.
+    /// Puts the numbers that a row's whole ones stand for in place of their bits.
     #[inline(always)]
-    pub(crate) fn decode<const COLUMNS: usize>(
-        self,
-    ) -> impl Fn(RowScale, usize, f32) -> f32 + use<'a, COLUMNS> {
-        // Arrays: with slices there would be a check an element, and no vectors.
-        let scales = self.scales.first_chunk::<COLUMNS>().unwrap_or(&[0.0; COLUMNS]);
-        let sums = self.sums.first_chunk::<COLUMNS>().unwrap_or(&[0; COLUMNS]);
-        move |row, i, bits| {
-            // Sums that were read from a file may be any.
-            let zeros = row.zero.wrapping_mul(sums[i]);
-            let whole = bits.to_bits().cast_signed().wrapping_sub(zeros);
-            whole as f32 * (row.scale * scales[i])
+    pub(crate) fn decode<const COLUMNS: usize>(self) -> impl Fn(usize, &mut [f32; COLUMNS]) + 'a {
+        let scales: [f32; COLUMNS] = math::first(self.scales);
+        let sums: [i32; COLUMNS] = math::first(self.sums);
+        move |row, y| {
+            let RowScale { scale, zero } = self.rows[row];
+            for i in 0..COLUMNS {
+                // Sums that were read from a file may be any.
+                let whole = y[i].to_bits().cast_signed().wrapping_sub(zero.wrapping_mul(sums[i]));
+                y[i] = whole as f32 * (scale * scales[i]);
+            }
         }
     }
 }
@@ -147,7 +139,7 @@ impl Matrix {
         for (column, weight) in weight.chunks_exact(k).enumerate() {
             let most = weight.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
             let scale = if most > 0.0 { most / 127.0 } else { 1.0 };
-            scales[column] = scale + not_a_number(weight);
+            scales[column] = scale + math::extent(weight).2;
             let panel = &mut panels[column / columns * columns * words..][..columns * words];
             for (at, w) in weight.iter().enumerate() {
                 let q = (w / scale).round_ties_even() as i8;

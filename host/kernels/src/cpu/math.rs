@@ -29,9 +29,37 @@ fn reduce<const N: usize>(
     (whole..length).fold(joined, |value, at| fold(value, rows.map(|row| row[at])))
 }
 
+/// The first elements of a row, and zeros where it has fewer.
+#[inline(always)]
+pub(crate) fn first<T: Copy + Default, const N: usize>(row: &[T]) -> [T; N] {
+    row.first_chunk().copied().unwrap_or_else(|| {
+        let mut first = [T::default(); N];
+        first.iter_mut().zip(row).for_each(|(place, x)| *place = *x);
+        first
+    })
+}
+
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
     reduce([x], 0.0, |sum, [x]| sum + x, |a, b| a + b)
+}
+
+/// Puts `f(x)` in the place of each `x`, and adds those up as [`sum`] does.
+#[inline(always)]
+pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (blocks, tail) = x.as_chunks_mut::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            block[lane] = f(block[lane]);
+            lanes[lane] += block[lane];
+        }
+    }
+    let joined = lanes.into_iter().reduce(|a, b| a + b).unwrap_or(0.0);
+    tail.iter_mut().fold(joined, |sum, x| {
+        *x = f(*x);
+        sum + *x
+    })
 }
 
 /// Of rows of equal length.
@@ -47,11 +75,29 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     reduce([x], f32::NEG_INFINITY, |most, [x]| larger(most, x), larger)
 }
 
-/// Infinity for an empty row.
+/// The least of 0 and all elements, the largest of them, and 0, or NaN where an element is
+/// infinite or NaN. In one pass: each alone would wait for its own last step.
 #[inline(always)]
-pub(crate) fn min(x: &[f32]) -> f32 {
+pub(crate) fn extent(x: &[f32]) -> (f32, f32, f32) {
     let smaller = |a: f32, b: f32| if b < a { b } else { a };
-    reduce([x], f32::INFINITY, |least, [x]| smaller(least, x), smaller)
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (mut least, mut most, mut sums) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            least[lane] = smaller(least[lane], block[lane]);
+            most[lane] = larger(most[lane], block[lane]);
+            // 0 times an infinity or NaN is NaN.
+            sums[lane] += block[lane] * 0.0;
+        }
+    }
+    for (lane, &x) in tail.iter().enumerate() {
+        least[lane] = smaller(least[lane], x);
+        most[lane] = larger(most[lane], x);
+        sums[lane] += x * 0.0;
+    }
+    let join = |lanes: [f32; LANES], with: fn(f32, f32) -> f32| lanes.into_iter().fold(0.0, with);
+    (join(least, smaller), join(most, larger), join(sums, |a, b| a + b))
 }
 
 /// e^x for x <= 0 within 2 ulp; 0 where the result would be subnormal. Cephes' `expf`
@@ -194,7 +240,19 @@ mod tests {
             assert_eq!(sum(&x), x.iter().sum::<f32>(), "{length}");
             assert_eq!(dot(&x, &x), x.iter().map(|x| x * x).sum::<f32>(), "{length}");
             assert_eq!(max(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max), "{length}");
-            assert_eq!(min(&x), x.iter().copied().fold(f32::INFINITY, f32::min), "{length}");
+            let (least, most, sum) = extent(&x);
+            assert_eq!(least, x.iter().copied().fold(0.0, f32::min), "{length}");
+            assert_eq!((most, sum), (x.iter().copied().fold(0.0, f32::max), 0.0), "{length}");
+            let mut doubled = x.clone();
+            assert_eq!(map_and_sum(&mut doubled, |x| 2.0 * x), 2.0 * super::sum(&x), "{length}");
+            assert!(doubled.iter().zip(&x).all(|(double, x)| *double == 2.0 * x));
+            for at in 0..length {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x = x.clone();
+                    x[at] = bad;
+                    assert!(extent(&x).2.is_nan(), "{at} of {length}");
+                }
+            }
         }
     }
 }

@@ -23,9 +23,9 @@ use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
 pub(crate) use arithmetic::{Arithmetic, Rows};
 pub(crate) use bf16::{Bf16, Number};
-pub(crate) use int8::{MOST_INPUTS, RowScale, WholeNumbers};
+pub(crate) use int8::{MOST_INPUTS, WholeNumbers};
 pub use isa::Isa;
-pub(crate) use math::{dot, exp, exp2_rough, gelu, gelu_rough, max, sum};
+pub(crate) use math::{dot, exp, exp2_rough, first, gelu, gelu_rough, map_and_sum, max, sum};
 pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
 pub use precision::Precision;

@@ -15,8 +15,8 @@ use rayon::prelude::*;
 
 use crate::Shared;
 use crate::cpu::{
-    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, RowScale,
-    TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, WholeNumbers, tiles,
+    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, TILE_COLUMNS_MAX,
+    TILE_ROWS_MAX, Tile, WholeNumbers, tiles,
 };
 use crate::device::{KernelError, LinearWeights};
 
@@ -201,26 +201,23 @@ impl Last<'_> {
     /// Adds the residual and the bias to a tile, applies the epilogue, writes to `out`.
     #[inline]
     fn finish<U: Number>(&self, device: &CpuDevice, tile: &[f32], out: &mut [U]) {
+        let columns = device.isa.tile().columns;
         device.isa.each(
             #[inline(always)]
-            || match device.isa.tile().columns {
+            || match columns {
                 // Constants, so that the compiler makes whole vectors of them.
-                32 => self.scaled::<32, U>(tile, out),
-                16 => self.scaled::<16, U>(tile, out),
-                _ => self.scaled::<8, U>(tile, out),
+                32 => self.decoded::<32, U>(tile, out),
+                16 => self.decoded::<16, U>(tile, out),
+                _ => self.decoded::<8, U>(tile, out),
             },
         );
     }
 
     #[inline(always)]
-    fn scaled<const COLUMNS: usize, U: Number>(&self, tile: &[f32], out: &mut [U]) {
-        let plain = [RowScale::default(); TILE_ROWS_MAX];
+    fn decoded<const COLUMNS: usize, U: Number>(&self, tile: &[f32], out: &mut [U]) {
         match self.whole {
-            None => self.apply::<COLUMNS, U>(tile, out, &plain, |_, _, y| y),
-            Some(whole) => {
-                let number = whole.decode::<COLUMNS>();
-                self.apply::<COLUMNS, U>(tile, out, whole.rows, number);
-            }
+            None => self.apply::<COLUMNS, U>(tile, out, |_, _| {}),
+            Some(whole) => self.apply::<COLUMNS, U>(tile, out, whole.decode()),
         }
     }
 
@@ -229,49 +226,44 @@ impl Last<'_> {
         &self,
         tile: &[f32],
         out: &mut [U],
-        rows: &[RowScale],
-        number: impl Fn(RowScale, usize, f32) -> f32,
+        decode: impl Fn(usize, &mut [f32; COLUMNS]),
     ) {
         match self.epilogue {
-            Epilogue::None | Epilogue::Residual(_) => {
-                self.each::<COLUMNS, U>(tile, out, rows, number, |y| y);
-            }
-            Epilogue::Gelu if self.rough => {
-                self.each::<COLUMNS, U>(tile, out, rows, number, cpu::gelu_rough);
-            }
-            Epilogue::Gelu => self.each::<COLUMNS, U>(tile, out, rows, number, cpu::gelu),
-            Epilogue::Tanh => self.each::<COLUMNS, U>(tile, out, rows, number, f32::tanh),
+            Epilogue::None | Epilogue::Residual(_) => self.each(tile, out, decode, |y| y),
+            Epilogue::Gelu if self.rough => self.each(tile, out, decode, cpu::gelu_rough),
+            Epilogue::Gelu => self.each(tile, out, decode, cpu::gelu),
+            Epilogue::Tanh => self.each(tile, out, decode, f32::tanh),
         }
     }
 
+    /// A row at a time, in arrays of its own: slices that might overlap would be asked about that
+    /// before every two vectors.
     #[inline(always)]
     fn each<const COLUMNS: usize, U: Number>(
         &self,
         tile: &[f32],
         out: &mut [U],
-        rows: &[RowScale],
-        number: impl Fn(RowScale, usize, f32) -> f32,
+        decode: impl Fn(usize, &mut [f32; COLUMNS]),
         function: impl Fn(f32) -> f32,
     ) {
-        let bias = self.bias.first_chunk::<COLUMNS>().unwrap_or(&[0.0; COLUMNS]);
-        let tile = tile.as_chunks::<COLUMNS>().0.iter().zip(rows);
-        for (row, ((y, &scale), out)) in tile.zip(out.chunks_mut(self.stride)).enumerate() {
-            let residual = match self.epilogue {
-                Epilogue::Residual(residual) => &residual[row * self.n..],
-                _ => &[0.0; COLUMNS],
-            };
-            let value = |i: usize, other: f32| function(number(scale, i, y[i]) + other + bias[i]);
-            match (out.first_chunk_mut::<COLUMNS>(), residual.first_chunk::<COLUMNS>()) {
-                (Some(out), Some(residual)) if self.width == COLUMNS => {
-                    for i in 0..COLUMNS {
-                        out[i] = U::nearest(value(i, residual[i]));
-                    }
+        let bias: [f32; COLUMNS] = cpu::first(self.bias);
+        let rows = tile.as_chunks::<COLUMNS>().0.iter().zip(out.chunks_mut(self.stride));
+        for (row, (y, out)) in rows.enumerate() {
+            let mut y = *y;
+            decode(row, &mut y);
+            if let Epilogue::Residual(residual) = self.epilogue {
+                let residual: [f32; COLUMNS] = cpu::first(&residual[row * self.n..]);
+                for i in 0..COLUMNS {
+                    y[i] += residual[i];
                 }
-                _ => {
-                    for i in 0..self.width {
-                        out[i] = U::nearest(value(i, residual[i]));
-                    }
-                }
+            }
+            let mut z = [U::zeroed(); COLUMNS];
+            for i in 0..COLUMNS {
+                z[i] = U::nearest(function(y[i] + bias[i]));
+            }
+            match out.first_chunk_mut::<COLUMNS>() {
+                Some(out) if self.width == COLUMNS => *out = z,
+                _ => out[..self.width].copy_from_slice(&z[..self.width]),
             }
         }
     }

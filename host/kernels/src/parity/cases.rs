@@ -23,42 +23,50 @@ fn product<D: Device>(bench: &Bench<D>, k: usize) -> f64 {
 }
 
 pub(super) fn linear<D: Device>(bench: &mut Bench<D>) -> Outcome {
-    let device = bench.device;
     let all_epilogues = [(1, 1), (33, 65), (96, 384), (132, 64)];
     for m in [0, 1, 2, 5, 6, 7, 11, 12, 13, 47, 48, 49, 63, 64, 65, 128, 191, 193, 250] {
         for (n, k) in
             [(1, 1), (2, 8), (15, 3), (16, 16), (31, 64), (32, 32), (33, 65), (96, 384), (132, 64)]
         {
-            let (x, weight) = (bench.numbers(m * k, 1, 1.0), bench.numbers(n * k, 2, 1.0));
-            let bias = bench.numbers(n, 3, 1.0);
-            let residual = bench.numbers(m * n, 4, 1.0);
-            let weights = LinearWeights { weight: &weight, bias: &bias, n, k };
-            let prepared = device.prepare_linear(weights)?;
-            let (x_d, r_d) = (device.upload(m, k, &x)?, device.upload(m, n, &residual)?);
-            let mut epilogues = vec![Epilogue::None, Epilogue::Gelu];
+            let mut names = vec!["no epilogue", "GELU"];
             if all_epilogues.contains(&(n, k)) {
-                epilogues.extend([Epilogue::Tanh, Epilogue::Residual(&residual[..])]);
+                names.extend(["tanh", "residual"]);
             }
-            for epilogue in epilogues {
-                let sum = product(bench, k);
-                let (on_device, name, tolerance) = match epilogue {
-                    Epilogue::None => (Epilogue::None, "no epilogue", sum),
-                    // At most 1.13 times as steep as its argument.
-                    Epilogue::Gelu => {
-                        let gelu = bench.exactness.tolerance(1.13 * sum, bench.exactness.gelu);
-                        (Epilogue::Gelu, "GELU", gelu)
-                    }
-                    Epilogue::Tanh => (Epilogue::Tanh, "tanh", sum),
-                    Epilogue::Residual(_) => (Epilogue::Residual(&r_d), "residual", sum),
-                };
-                let y = device.linear(&x_d, &prepared, on_device)?;
-                let expected = linear::reference::linear(&x, weights, epilogue);
-                let case = format!("m {m}, n {n}, k {k}, {name}");
-                bench.compare("linear", case, &y, &expected, tolerance)?;
-            }
+            names.into_iter().try_for_each(|name| linear_of(bench, (m, n, k), name))?;
         }
     }
     Ok(())
+}
+
+/// The epilogues by the names that [`linear_of`] takes.
+pub(super) const EPILOGUES: [&str; 4] = ["no epilogue", "GELU", "tanh", "residual"];
+
+/// A product `[m, k]` times `[k, n]`, with one of [`EPILOGUES`].
+pub(super) fn linear_of<D: Device>(
+    bench: &mut Bench<D>,
+    (m, n, k): (usize, usize, usize),
+    name: &str,
+) -> Outcome {
+    let device = bench.device;
+    let (x, weight) = (bench.numbers(m * k, 1, 1.0), bench.numbers(n * k, 2, 1.0));
+    let (bias, residual) = (bench.numbers(n, 3, 1.0), bench.numbers(m * n, 4, 1.0));
+    let weights = LinearWeights { weight: &weight, bias: &bias, n, k };
+    let prepared = device.prepare_linear(weights)?;
+    let (x_d, r_d) = (device.upload(m, k, &x)?, device.upload(m, n, &residual)?);
+    let sum = product(bench, k);
+    let (on_device, epilogue, tolerance) = match name {
+        // At most 1.13 times as steep as its argument.
+        "GELU" => {
+            let gelu = bench.exactness.tolerance(1.13 * sum, bench.exactness.gelu);
+            (Epilogue::Gelu, Epilogue::Gelu, gelu)
+        }
+        "tanh" => (Epilogue::Tanh, Epilogue::Tanh, sum),
+        "residual" => (Epilogue::Residual(&r_d), Epilogue::Residual(&residual[..]), sum),
+        _ => (Epilogue::None, Epilogue::None, sum),
+    };
+    let y = device.linear(&x_d, &prepared, on_device)?;
+    let expected = linear::reference::linear(&x, weights, epilogue);
+    bench.compare("linear", format!("m {m}, n {n}, k {k}, {name}"), &y, &expected, tolerance)
 }
 
 /// Sums that pass 65504, f16's largest number, on their way to a small one.
@@ -146,25 +154,34 @@ pub(super) fn layer_norm<D: Device>(bench: &mut Bench<D>) -> Outcome {
 }
 
 pub(super) fn attention<D: Device>(bench: &mut Bench<D>) -> Outcome {
-    let device = bench.device;
     for (heads, d) in [(1, 1), (2, 5), (2, 16), (12, 32), (2, 33), (3, 64), (1, 128)] {
-        let hidden = heads * d;
         for lengths in [&LENGTHS[..], &[1], &[130], &[0], &[]] {
-            let sequences = Sequences::from_lengths(lengths)?;
-            let tokens = sequences.tokens();
-            // Scores up to d * 9 / sqrt(d): softmax rows from flat to almost one-hot.
-            let qkv = bench.numbers(tokens * 3 * hidden, 7, 3.0);
-            let x = device.upload(tokens, 3 * hidden, &qkv)?;
-            let y = device.attention(&x, &device.upload_sequences(&sequences)?, heads)?;
-            let expected = attention::reference::attention(&qkv, &sequences, heads, hidden);
-            // Scores of size 30 are exact to 4e-6, which is the weights' relative error; values
-            // are at most 3.
-            let tolerance = bench.exactness.tolerance(3e-5, 3.0 * bench.exactness.weights);
-            let case = format!("{heads} heads of {d}, lengths {lengths:?}");
-            bench.compare("attention", case, &y, &expected, tolerance)?;
+            attention_of(bench, (heads, d), lengths)?;
         }
     }
     Ok(())
+}
+
+/// Attention of `heads` heads, each `d` wide.
+pub(super) fn attention_of<D: Device>(
+    bench: &mut Bench<D>,
+    (heads, d): (usize, usize),
+    lengths: &[u32],
+) -> Outcome {
+    let device = bench.device;
+    let hidden = heads * d;
+    let sequences = Sequences::from_lengths(lengths)?;
+    let tokens = sequences.tokens();
+    // Scores up to d * 9 / sqrt(d): softmax rows from flat to almost one-hot.
+    let qkv = bench.numbers(tokens * 3 * hidden, 7, 3.0);
+    let x = device.upload(tokens, 3 * hidden, &qkv)?;
+    let y = device.attention(&x, &device.upload_sequences(&sequences)?, heads)?;
+    let expected = attention::reference::attention(&qkv, &sequences, heads, hidden);
+    // Scores of size 30 are exact to 4e-6, which is the weights' relative error; values are at
+    // most 3.
+    let tolerance = bench.exactness.tolerance(3e-5, 3.0 * bench.exactness.weights);
+    let case = format!("{heads} heads of {d}, lengths {lengths:?}");
+    bench.compare("attention", case, &y, &expected, tolerance)
 }
 
 /// One key takes all: the others' weights are 0 without any infinity or NaN, also where their

@@ -6,6 +6,9 @@
 //! before the reference sees them, so that what is left is the device's own error.
 
 mod cases;
+mod drawn;
+
+pub use drawn::check_drawn;
 
 use crate::gpu::{Products, Storage};
 use crate::{Device, GpuDevice, KernelError, Precision};
