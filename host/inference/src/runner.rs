@@ -9,7 +9,7 @@ use crate::bert::{self, Batch, Bert};
 use crate::device::open_gpu;
 use crate::job::Job;
 use crate::request::Wanted;
-use crate::scheduler::{Compute, Slice};
+use crate::scheduler::{Compute, Slice, Work};
 use crate::{InferenceError, Model, ModelInfo};
 
 /// A device and the models on it.
@@ -81,19 +81,32 @@ impl<D: Device> Runner<D> {
             return Ok(vec![]);
         };
         let model = &self.models[first.work.model];
-        self.device.enter(|| self.pass(model, slices))
+        let mut values = vec![Vec::new(); slices.len()];
+        let parts = lanes(slices, self.device.lanes());
+        let of_part = |device: &D, part: Part| {
+            let (of, part): (Vec<usize>, Vec<_>) = part.into_iter().unzip();
+            device.enter(|| model.pass(device, &part)).map(|values| (of, values))
+        };
+        for part in self.device.side_by_side(parts, of_part) {
+            let (of, part) = part?;
+            for (slice, part) in of.into_iter().zip(part) {
+                match values[slice].is_empty() {
+                    true => values[slice] = part,
+                    false => values[slice].extend(part),
+                }
+            }
+        }
+        Ok(values)
     }
+}
 
-    fn pass(
-        &self,
-        model: &OnDevice<D>,
-        slices: &[Slice<Job>],
-    ) -> Result<Vec<Vec<f32>>, InferenceError> {
+impl<D: Device> OnDevice<D> {
+    fn pass(&self, device: &D, slices: &[Slice<Job>]) -> Result<Vec<Vec<f32>>, InferenceError> {
         let texts = texts(slices);
         let batch = pack(&texts)?;
-        let encoded = model.bert.encode(&self.device, &batch)?;
-        let results = self.read(model, &texts, &encoded)?;
-        let h = model.info.hidden_size;
+        let encoded = self.bert.encode(device, &batch)?;
+        let results = self.read(device, &texts, &encoded)?;
+        let h = self.info.hidden_size;
         let mut values = vec![Vec::new(); slices.len()];
         let mut scores = results.scores.iter();
         let rows = batch.sequences.ranges();
@@ -106,7 +119,7 @@ impl<D: Device> Runner<D> {
                     out.extend(&results.hidden[rows.start * h..rows.end * h]);
                     out.resize(end, 0.0); // padding
                 }
-                Wanted::Logits => out.extend(row(&results.logits, model.info.labels)),
+                Wanted::Logits => out.extend(row(&results.logits, self.info.labels)),
                 Wanted::Embeddings => out.extend(row(&results.embeddings, h)),
                 Wanted::Scores if text > 0 => out.extend(scores.next()),
                 Wanted::Scores => {}
@@ -118,11 +131,11 @@ impl<D: Device> Runner<D> {
     /// Computes what the jobs want of the encoder's last layer, and waits for it once.
     fn read(
         &self,
-        model: &OnDevice<D>,
+        device: &D,
         texts: &[Text],
         encoded: &bert::Encoded<D>,
     ) -> Result<Results, InferenceError> {
-        let (device, packing) = (&self.device, &encoded.packing);
+        let packing = &encoded.packing;
         let wanted =
             |kind: fn(Wanted) -> bool| texts.iter().any(|text| kind(text.job.request.wanted));
         // [t, h]
@@ -136,12 +149,12 @@ impl<D: Device> Runner<D> {
         }
         let mut embeddings = None; // [n, h]
         if wanted(|w| w == Wanted::Embeddings) {
-            let ModelInfo { pooling, normalize, .. } = model.info;
+            let ModelInfo { pooling, normalize, .. } = self.info;
             embeddings = Some(device.pool(tokens()?, packing, pooling, normalize)?);
         }
         let mut logits = None; // [n, labels]
         if wanted(|w| w == Wanted::Logits) {
-            logits = model.bert.classify(device, encoded)?;
+            logits = self.bert.classify(device, encoded)?;
         }
         let mut scores = None; // one a pair
         if wanted(|w| w == Wanted::Scores) {
@@ -235,6 +248,36 @@ impl Compute<Job> for GpuRunner {
     }
 }
 
+/// A part of a batch: slices, each with the number of the slice that it is of.
+type Part<'a> = Vec<(usize, Slice<'a, Job>)>;
+
+/// Cuts a batch into at most `lanes` parts of about as many tokens, between pieces.
+fn lanes<'a>(slices: &[Slice<'a, Job>], lanes: usize) -> Vec<Part<'a>> {
+    let pieces = || {
+        slices.iter().enumerate().flat_map(|(number, &Slice { work, ref pieces })| {
+            let size = move |piece: usize| work.tokens(piece..piece + 1);
+            pieces.clone().map(move |piece| (number, work, piece, size(piece)))
+        })
+    };
+    let lane = pieces().map(|(.., size)| size).sum::<usize>().div_ceil(lanes.max(1));
+    let (mut parts, mut part, mut taken) = (Vec::new(), Part::new(), 0);
+    for (number, work, piece, size) in pieces() {
+        // A piece goes where most of it belongs.
+        if taken + size / 2 >= lane && parts.len() + 1 < lanes {
+            parts.push(std::mem::take(&mut part));
+            taken = 0;
+        }
+        taken += size;
+        match part.last_mut() {
+            Some((of, slice)) if *of == number => slice.pieces.end = piece + 1,
+            _ => part.push((number, Slice { work, pieces: piece..piece + 1 })),
+        }
+    }
+    parts.push(part);
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
 /// All texts that the slices need.
 fn texts<'a>(slices: &[Slice<'a, Job>]) -> Vec<Text<'a>> {
     let of_slice = |(slice, Slice { work: job, pieces }): (usize, &Slice<'a, Job>)| {
@@ -272,12 +315,13 @@ fn pairs(texts: &[Text]) -> Vec<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use trine_kernels::Precision;
 
     use super::*;
     use crate::device::open_cpu;
     use crate::request::Request;
-    use crate::scheduler::Work;
 
     fn job(wanted: Wanted, lengths: &[u32]) -> Job {
         let tokens = lengths.iter().sum::<u32>() as usize;
@@ -307,6 +351,22 @@ mod tests {
         assert_eq!(pairs(&texts), [(0, 1), (0, 2), (4, 5)]);
         let lengths = pack(&texts).unwrap().sequences.ranges().map(|r| r.len()).collect::<Vec<_>>();
         assert_eq!(lengths, [4, 7, 8, 3, 4, 6]);
+    }
+
+    #[test]
+    fn lanes_share_a_batch_and_lose_nothing() {
+        let scores = job(Wanted::Scores, &[4, 6, 7, 8]);
+        let other = job(Wanted::Embeddings, &[20, 3]);
+        let slices = [&scores, &other].map(|work| Slice { work, pieces: 0..work.pieces() });
+        let cut = |count| -> Vec<Vec<(usize, Range<usize>)>> {
+            let parts = lanes(&slices, count).into_iter();
+            parts.map(|part| part.into_iter().map(|(of, s)| (of, s.pieces)).collect()).collect()
+        };
+        assert_eq!(cut(1), [vec![(0, 0..3), (1, 0..2)]]);
+        assert_eq!(cut(2), [vec![(0, 0..3)], vec![(1, 0..2)]]);
+        assert_eq!(cut(3), [vec![(0, 0..2)], vec![(0, 2..3)], vec![(1, 0..2)]]);
+        assert_eq!(cut(100).concat().len(), 5, "a lane has whole pieces");
+        assert!(lanes(&[], 4).is_empty());
     }
 
     fn tiny() -> Arc<Model> {

@@ -112,6 +112,20 @@ pub trait Device: Sync {
         work()
     }
 
+    /// How many passes it likes to compute side by side, rather than one that is as large as all.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Runs `run` on each part, each with the device as that part should use it.
+    fn side_by_side<T: Send, R: Send>(
+        &self,
+        parts: Vec<T>,
+        run: impl Fn(&Self, T) -> R + Sync,
+    ) -> Vec<R> {
+        parts.into_iter().map(|part| run(self, part)).collect()
+    }
+
     /// The same device, multiplying in other numbers; `None` where it has no choice of them.
     fn multiplying_in(&self, _precision: Precision) -> Option<Self>
     where

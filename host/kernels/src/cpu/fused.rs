@@ -85,7 +85,7 @@ pub(super) fn self_attention(
     heads: usize,
     queries: Queries,
 ) -> Result<CpuBuffer, KernelError> {
-    if sequences.len() >= 4 * device.threads() {
+    if device.share == 1 || sequences.len() >= 4 * device.share {
         let run = match device.precision() {
             Precision::F32 => attention::run_projected::<f32>,
             Precision::Bf16 | Precision::Int8 => attention::run_projected::<Bf16>,

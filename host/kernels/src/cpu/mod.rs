@@ -14,6 +14,7 @@ mod tile;
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::attention::Queries;
@@ -42,6 +43,8 @@ pub struct CpuDevice {
     /// Of everything that is not whole numbers.
     pub(crate) arithmetic: Arithmetic,
     threads: Arc<ThreadPool>,
+    /// How many of the threads a kernel may count on; the others are busy beside it.
+    pub(crate) share: usize,
     memory: Arc<memory::Memory>,
 }
 
@@ -61,10 +64,12 @@ impl CpuDevice {
             .map_err(|e| KernelError::Device(format!("cannot start threads: {e}")))?;
         let precision = Precision::F32;
         let arithmetic = Arithmetic::new(isa, precision);
+        let share = threads.current_num_threads();
         Ok(CpuDevice {
             isa,
             precision,
             arithmetic,
+            share,
             threads: Arc::new(threads),
             memory: Arc::default(),
         })
@@ -117,6 +122,23 @@ impl Device for CpuDevice {
 
     fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.threads.install(work)
+    }
+
+    /// A thread a lane: whole passes side by side meet once, kernels spread over the threads at
+    /// the end of each.
+    fn lanes(&self) -> usize {
+        self.threads()
+    }
+
+    fn side_by_side<T: Send, R: Send>(
+        &self,
+        parts: Vec<T>,
+        run: impl Fn(&Self, T) -> R + Sync,
+    ) -> Vec<R> {
+        let share = (self.share / parts.len().max(1)).max(1);
+        let lane = CpuDevice { share, ..self.clone() };
+        let run = |part| run(&lane, part);
+        self.enter(|| parts.into_par_iter().with_max_len(1).map(run).collect())
     }
 
     fn multiplying_in(&self, precision: Precision) -> Option<CpuDevice> {

@@ -304,7 +304,7 @@ pub(crate) const BLOCK_ROWS: usize = 48;
 
 /// Whether `rows` rows are enough for every thread to take blocks of them.
 pub(crate) fn by_rows(device: &CpuDevice, rows: usize) -> bool {
-    rows.div_ceil(BLOCK_ROWS) >= 2 * device.threads()
+    device.share == 1 || rows.div_ceil(BLOCK_ROWS) >= 2 * device.share
 }
 
 pub(crate) fn run(
