@@ -5,6 +5,7 @@
 //! It knows no model and no file: vectors come in, passages come out.
 
 mod graph;
+pub mod lexical;
 pub mod passage;
 pub mod setup;
 mod vector;
