@@ -4,6 +4,7 @@
 //! passages to the retriever component before its snapshot; nothing is parsed at request time.
 //! It knows no model and no file: vectors come in, passages come out.
 
+pub mod fusion;
 mod graph;
 pub mod lexical;
 pub mod passage;

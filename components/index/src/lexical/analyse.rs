@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use rust_stemmers::{Algorithm, Stemmer};
 use serde::{Deserialize, Serialize};
+use snowball_stemmers_rs::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// A language whose inflections and stop words are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Language {
-    /// Stemmed by Snowball's English algorithm (Porter2); Lucene's 33 stop words.
+    /// Stemmed by Snowball's English algorithm (Porter2); Lucene's 33 stop words, and lone small letters.
     English,
 }
 
@@ -36,6 +36,14 @@ const ENGLISH_STOP_WORDS: &[&str] = &[
     "they", "this", "to", "was", "will", "with",
 ];
 
+/// Words that questions are made of. Texts that never ask make them look rare, and so telling.
+const ENGLISH_ASKING_WORDS: &[&str] = &[
+    "about", "am", "any", "been", "can", "could", "did", "do", "does", "from", "had", "has",
+    "have", "he", "her", "his", "how", "me", "my", "our", "she", "should", "so", "some", "than",
+    "them", "us", "we", "were", "what", "when", "where", "which", "who", "whom", "whose", "why",
+    "would", "you", "your",
+];
+
 /// An [`Analysis`] made ready.
 pub(super) struct Analyser {
     stemmer: Option<Stemmer>,
@@ -54,8 +62,8 @@ impl Analyser {
         Analyser { stemmer, stop_words }
     }
 
-    /// Calls `emit` with each word's term and position, in order. Stop words take a position but
-    /// are not emitted. Returns how many positions there are.
+    /// Calls `emit` with each word, folded, and its position, in order. Stop words take a position
+    /// but are not emitted. Returns how many positions there are.
     ///
     /// A word is a part of a word of Unicode Annex 29: that keeps `snake_case`, `camelCase` and
     /// `1.2.3` whole, and what is whole is the business of [`super::codes`].
@@ -64,8 +72,8 @@ impl Analyser {
         for word in text.unicode_words() {
             for part in parts(word) {
                 let word = fold(part);
-                if self.stop_words.binary_search(&word.as_ref()).is_err() {
-                    emit(&self.stem(&word), position);
+                if !self.is_stop_word(part, &word) {
+                    emit(&word, position);
                 }
                 position += 1;
             }
@@ -73,7 +81,18 @@ impl Analyser {
         position
     }
 
-    /// What is left of a folded word without its inflection.
+    /// Beside the listed words, a lone letter says something only as a capital (vitamin C).
+    fn is_stop_word(&self, word: &str, folded: &str) -> bool {
+        let letter = matches!(word.as_bytes(), [b'a'..=b'z' | b'I']);
+        !self.stop_words.is_empty() && (letter || self.stop_words.binary_search(&folded).is_ok())
+    }
+
+    /// Whether a folded word of a query only asks, and says nothing about what.
+    pub(super) fn asks(&self, word: &str) -> bool {
+        !self.stop_words.is_empty() && ENGLISH_ASKING_WORDS.binary_search(&word).is_ok()
+    }
+
+    /// The term of a folded word: what is left of it without its inflection.
     pub(super) fn stem<'a>(&self, word: &'a str) -> Cow<'a, str> {
         match &self.stemmer {
             Some(stemmer) => stemmer.stem(word),
@@ -148,7 +167,8 @@ mod tests {
 
     fn words(text: &str, analysis: Analysis) -> Vec<(String, u32)> {
         let mut words = Vec::new();
-        Analyser::new(analysis).words(text, |word, at| words.push((word.to_owned(), at)));
+        let analyser = Analyser::new(analysis);
+        analyser.words(text, |word, at| words.push((analyser.stem(word).into_owned(), at)));
         words
     }
 
@@ -160,6 +180,7 @@ mod tests {
     #[test]
     fn stop_words_are_sorted_for_binary_search() {
         assert!(ENGLISH_STOP_WORDS.is_sorted());
+        assert!(ENGLISH_ASKING_WORDS.is_sorted());
         assert_eq!(ENGLISH_STOP_WORDS.len(), 33);
     }
 
@@ -179,7 +200,10 @@ mod tests {
 
     #[test]
     fn letters_are_folded() {
-        assert_eq!(plain("CAFÉ Ångström naïve ＡＢＣ ﬁn"), ["cafe", "angstrom", "naive", "abc", "fin"]);
+        assert_eq!(
+            plain("CAFÉ Ångström naïve ＡＢＣ ﬁn"),
+            ["cafe", "angstrom", "naive", "abc", "fin"]
+        );
         assert_eq!(plain("don’t 1,000"), ["don't", "1000"]);
         assert_eq!(plain("Straße ЁЛКА 東京"), ["straße", "елка", "東", "京"]);
     }
@@ -187,12 +211,14 @@ mod tests {
     #[test]
     fn compounds_are_read_in_parts() {
         assert_eq!(plain("ERR_503"), ["err", "503"]);
-        assert_eq!(plain("HTTPServer utf8Decode getXMLNode"), [
-            "http", "server", "utf8", "decode", "get", "xml", "node"
-        ]);
-        assert_eq!(plain("self.stream.write --flag-name 1.2.3 a/b/c.rs"), [
-            "self", "stream", "write", "flag", "name", "1", "2", "3", "a", "b", "c", "rs"
-        ]);
+        assert_eq!(
+            plain("HTTPServer utf8Decode getXMLNode"),
+            ["http", "server", "utf8", "decode", "get", "xml", "node"]
+        );
+        assert_eq!(
+            plain("self.stream.write --flag-name 1.2.3 a/b/c.rs"),
+            ["self", "stream", "write", "flag", "name", "1", "2", "3", "a", "b", "c", "rs"]
+        );
         assert_eq!(plain("SHA256 IDs __init__"), ["sha256", "i", "ds", "init"]);
         assert_eq!(plain("§ -- ... _ '"), [""; 0]);
     }

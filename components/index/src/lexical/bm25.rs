@@ -12,9 +12,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::inverted::Inverted;
-use super::postings::Cursor;
-use super::query::Query;
+use super::postings::{Cursor, END};
+use super::query::{Clause, Query};
 
 /// Passages whose scores are summed up together; their sums stay in the fastest cache.
 const WINDOW: usize = 4096;
@@ -56,95 +55,89 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What the term adds to the passage that its cursor stands on.
+    /// What the term adds to a passage of this length that its cursor stands on.
     #[inline]
-    fn score(&self, lengths: &[u32]) -> f32 {
+    fn score(&self, length: u32) -> f32 {
         let frequency = self.cursor.frequency as f32;
-        let length = lengths[self.cursor.passage as usize] as f32;
-        self.weight * frequency / (frequency + self.base + self.slope * length)
+        self.weight * frequency / (frequency + self.base + self.slope * length as f32)
+    }
+
+    /// Adds to the sums of the passages from `start` to before `end`.
+    fn sum_up(&mut self, start: u32, end: u32, lengths: &[u32], sums: &mut [f32]) {
+        while self.cursor.passage < end {
+            let passage = self.cursor.passage;
+            sums[(passage - start) as usize] += self.score(lengths[passage as usize]);
+            self.cursor.advance();
+        }
     }
 
     /// What it adds to `passage`, which comes after all that were asked about before.
     fn score_of(&mut self, passage: u32, lengths: &[u32]) -> f32 {
         self.cursor.seek(passage);
-        if self.cursor.passage == passage { self.score(lengths) } else { 0.0 }
+        match lengths.get(passage as usize) {
+            Some(&length) if self.cursor.passage == passage => self.score(length),
+            _ => 0.0,
+        }
     }
 }
 
-impl Inverted {
+impl Query<'_> {
     /// The `k` best of the passages that `accept` admits, best first; of equals the first.
-    pub fn search(
-        &self,
-        query: &Query,
-        k: usize,
-        bm25: Bm25,
-        accept: impl Fn(u32) -> bool,
-    ) -> Vec<Match> {
-        let mut readers = self.readers(query, bm25);
-        // What the readers from the last to this one can add up to.
+    pub fn search(&self, k: usize, bm25: Bm25, accept: impl Fn(u32) -> bool) -> Vec<Match> {
+        let lengths = self.index.lengths();
+        let mut readers = self.readers(bm25);
+        // What each reader and those after it can add at most.
         let mut bounds: Vec<f32> = readers.iter().map(|reader| reader.weight * SLACK).collect();
         for index in (1..bounds.len()).rev() {
             bounds[index - 1] += bounds[index];
         }
         let mut best = Best { k, heap: BinaryHeap::new() };
-        let mut sums = vec![0.0f32; WINDOW.min(self.len())];
+        let mut sums = vec![0.0f32; WINDOW.min(lengths.len())];
         loop {
             let bring = bounds.partition_point(|&bound| bound > best.threshold());
             let (bringing, asked) = readers.split_at_mut(bring);
-            let next = bringing.iter().map(|reader| reader.cursor.passage).min();
-            let Some(start) = next.filter(|&passage| (passage as usize) < self.len()) else { break };
-            let end = start.saturating_add(WINDOW as u32);
-            for reader in bringing.iter_mut() {
-                while reader.cursor.passage < end.min(self.len() as u32) {
-                    sums[(reader.cursor.passage - start) as usize] += reader.score(&self.lengths());
-                    reader.cursor.advance();
-                }
+            let start = bringing.iter().map(|reader| reader.cursor.passage).min().unwrap_or(END);
+            if start == END {
+                return best.into_sorted();
             }
-            for (passage, sum) in (start..).zip(sums.iter_mut()) {
-                let mut score = std::mem::take(sum);
-                if score == 0.0 || !accept(passage) {
-                    continue;
+            let end = (start as usize + WINDOW).min(lengths.len());
+            for reader in bringing {
+                reader.sum_up(start, end as u32, lengths, &mut sums);
+            }
+            for (passage, sum) in (start..end as u32).zip(&mut sums) {
+                let score = std::mem::take(sum);
+                if score > 0.0 && accept(passage) {
+                    best.offer(passage, score, asked, &bounds[bring..], lengths);
                 }
-                for (reader, &bound) in asked.iter_mut().zip(&bounds[bring..]) {
-                    if score + bound <= best.threshold() {
-                        break;
-                    }
-                    score += reader.score_of(passage, self.lengths());
-                }
-                best.offer(Match { passage, score });
             }
         }
-        best.into_sorted()
     }
 
-    /// The scores of `passages`, in their order: 0 where nothing of the query is in a passage.
-    pub fn scores(&self, query: &Query, passages: &[u32], bm25: Bm25) -> Vec<f32> {
-        let mut order: Vec<usize> = (0..passages.len()).collect();
-        order.sort_unstable_by_key(|&index| passages[index]);
+    /// The scores of `passages`, in their order: 0 where a passage has nothing of the query.
+    pub fn scores(&self, passages: &[u32], bm25: Bm25) -> Vec<f32> {
+        let mut rising: Vec<usize> = (0..passages.len()).collect();
+        rising.sort_unstable_by_key(|&index| passages[index]);
         let mut scores = vec![0.0; passages.len()];
-        for mut reader in self.readers(query, bm25) {
-            for &index in &order {
-                scores[index] += reader.score_of(passages[index], self.lengths());
+        for mut reader in self.readers(bm25) {
+            for &index in &rising {
+                scores[index] += reader.score_of(passages[index], self.index.lengths());
             }
         }
         scores
     }
 
     /// The query's terms, the most telling first: the order in which every score is summed up.
-    fn readers<'a>(&'a self, query: &'a Query, bm25: Bm25) -> Vec<Reader<'a>> {
-        let mut readers: Vec<Reader> = query
-            .clauses
-            .iter()
-            .map(|clause| {
-                let b = if clause.normalised { bm25.b } else { 0.0 };
-                Reader {
-                    cursor: query.list(self, clause).cursor(),
-                    weight: clause.weight,
-                    base: bm25.k1 * (1.0 - b),
-                    slope: bm25.k1 * b / self.mean_length(),
-                }
-            })
-            .collect();
+    fn readers(&self, bm25: Bm25) -> Vec<Reader<'_>> {
+        let reader = |clause: &Clause| {
+            let b = if clause.normalised { bm25.b } else { 0.0 };
+            Reader {
+                cursor: self.list(clause).cursor(),
+                weight: clause.weight,
+                base: bm25.k1 * (1.0 - b),
+                slope: bm25.k1 * b / self.index.mean_length(),
+            }
+        };
+        let mut readers: Vec<Reader> = self.clauses.iter().map(reader).collect();
         readers.sort_by(|a, b| b.weight.total_cmp(&a.weight));
         readers
     }
@@ -169,12 +162,27 @@ impl Best {
         }
     }
 
-    fn offer(&mut self, found: Match) {
-        if found.score > self.threshold() {
+    /// Adds to the passage's score what the asked readers know, unless it cannot be among the best.
+    fn offer(
+        &mut self,
+        passage: u32,
+        mut score: f32,
+        asked: &mut [Reader],
+        bounds: &[f32],
+        lengths: &[u32],
+    ) {
+        let threshold = self.threshold();
+        for (reader, bound) in asked.iter_mut().zip(bounds) {
+            if score + bound <= threshold {
+                return;
+            }
+            score += reader.score_of(passage, lengths);
+        }
+        if score > threshold {
             if self.heap.len() == self.k {
                 self.heap.pop();
             }
-            self.heap.push(Reverse(Ranked(found)));
+            self.heap.push(Reverse(Ranked(Match { passage, score })));
         }
     }
 

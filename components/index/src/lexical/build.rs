@@ -49,7 +49,9 @@ impl Builder {
         let headings = fields.headings.iter().map(|heading| (heading.as_str(), weights.headings));
         let mut start = 0;
         for (text, weight) in titles.chain(headings).chain([(fields.text, weights.text)]) {
-            let words = self.analyser.words(text, |word, at| self.words.add(word, start + at, weight));
+            let words = self.analyser.words(text, |word, at| {
+                self.words.add(&self.analyser.stem(word), start + at, weight);
+            });
             codes(text, |code| self.codes.add(code, 0, weight));
             start += words + FIELD_GAP;
         }

@@ -119,11 +119,10 @@ mod tests {
         let sections = ["§12.3(b)", "12.3(b)", "§12.3", "12.3", "§12", "§7"];
         assert_eq!(found("§ 12.3(b), §\u{a0}7"), sections);
         assert_eq!(found("CVE-2024-1234"), ["cve-2024-1234"]);
-        assert_eq!(found("camelCase PascalCase HTTPServer"), [
-            "camelcase",
-            "pascalcase",
-            "httpserver"
-        ]);
+        assert_eq!(
+            found("camelCase PascalCase HTTPServer"),
+            ["camelcase", "pascalcase", "httpserver"]
+        );
         assert_eq!(found("`snake_case`, __init__"), ["snake_case", "__init__", "init__"]);
         assert_eq!(found("v1.2.3"), ["v1.2.3"]);
         assert_eq!(found("AC-2(1)(a)"), ["ac-2(1)(a)", "ac-2"]);
@@ -135,11 +134,10 @@ mod tests {
         assert_eq!(found("a/b/c.rs:12"), ["a/b/c.rs:12", "c.rs"]);
         assert_eq!(found("~/.ssh/id_rsa"), ["~/.ssh/id_rsa", "ssh/id_rsa", ".ssh", "id_rsa"]);
         assert_eq!(found("std::fmt::Write"), ["std::fmt::write"]);
-        assert_eq!(found("self.stream_out.writeAll(t)"), [
-            "self.stream_out.writeall",
-            "stream_out",
-            "writeall"
-        ]);
+        assert_eq!(
+            found("self.stream_out.writeAll(t)"),
+            ["self.stream_out.writeall", "stream_out", "writeall"]
+        );
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl Cursor<'_> {
     #[inline]
     pub(super) fn advance(&mut self) {
         self.pending += self.frequency;
-        let next = if self.index < self.list.count { read_posting(&mut self.postings) } else { None };
+        let next =
+            if self.index < self.list.count { read_posting(&mut self.postings) } else { None };
         match next {
             Some((difference, frequency)) => {
                 self.passage += difference;
