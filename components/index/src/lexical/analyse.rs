@@ -192,6 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn stems_are_snowball_s() {
+        let analyser = Analyser::new(Analysis::default());
+        let golden = include_str!("../../tests/golden/stems.tsv");
+        assert_eq!(golden.lines().count(), 500);
+        for line in golden.lines() {
+            let (word, stem) = line.split_once('\t').unwrap();
+            assert_eq!(analyser.stem(word), stem, "{word}");
+        }
+    }
+
+    #[test]
+    fn lone_letters_count_as_capitals_only() {
+        let english = words("I see vitamin C in Smith's t", Analysis::default());
+        let expected = [("see", 1), ("vitamin", 2), ("c", 3), ("smith", 5)];
+        assert_eq!(english, expected.map(|(word, at)| (word.to_owned(), at)));
+    }
+
+    #[test]
     fn without_a_language_words_stay_as_they_are() {
         assert_eq!(plain("The cats"), ["the", "cats"]);
         let unstemmed = Analysis { language: None, stop_words: false };
