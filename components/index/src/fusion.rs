@@ -14,7 +14,7 @@
 //! odds do, so that where its best is poor it moves little. The sum is linear in both scores for one
 //! query, a convex combination up to scale; the weight is the query's own.
 
-/// How much BM25 counts beside a cosine. Between 0.08 and 0.16 little changes; see `examples/hybrid.rs`.
+/// How much BM25 counts beside a cosine. Between 0.08 and 0.14 little changes; see `examples/hybrid.rs`.
 const WEIGHT: f32 = 0.12;
 
 /// How many of BM25's best are asked whether the vectors agree.

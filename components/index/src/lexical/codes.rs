@@ -8,8 +8,11 @@ use std::borrow::Cow;
 
 use super::analyse::{fold, parts};
 
-/// Longer runs (encoded data, mostly) are nothing that anybody looks for.
+/// Longer codes, in bytes, are nothing that anybody types.
 const MAX_LENGTH: usize = 128;
+
+/// Longer runs, in bytes, are data rather than text: no codes are looked for in them.
+const MAX_RUN: usize = 1024;
 
 /// A group in brackets, such as the `(b)` of `12.3(b)`, has at most so many letters.
 const MAX_GROUP: usize = 4;
@@ -22,6 +25,10 @@ pub(super) fn codes(text: &str, mut emit: impl FnMut(&str)) {
         let run = run(rest);
         let after = group(run, &rest[run.len()..]);
         let whole = &rest[..run.len() + after];
+        rest = &rest[whole.len()..];
+        if whole.len() > MAX_RUN {
+            continue;
+        }
         let mut seen: Vec<&str> = Vec::new();
         for code in variants(trim(whole), trim(run)) {
             if code.len() <= MAX_LENGTH && is_code(code) && !seen.contains(&code) {
@@ -29,7 +36,6 @@ pub(super) fn codes(text: &str, mut emit: impl FnMut(&str)) {
                 emit(&normal(code));
             }
         }
-        rest = &rest[whole.len()..];
     }
 }
 
@@ -144,7 +150,12 @@ mod tests {
     fn words_numbers_and_punctuation_are_no_codes() {
         assert_eq!(found("A plain sentence, in 1968 - with (brackets)... and -- dashes"), [""; 0]);
         assert_eq!(found("§ -- ... _ ' § § ("), [""; 0]);
-        assert_eq!(found(&"x-".repeat(200)), ["x"; 0]);
+    }
+
+    #[test]
+    fn data_is_passed_over() {
+        let data: String = (0..200_000).map(|n| format!("{n}-x/")).collect();
+        assert_eq!(found(&format!("{data} a-b {}", "x-".repeat(200))), ["a-b"]);
     }
 
     #[test]
