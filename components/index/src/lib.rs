@@ -3,13 +3,17 @@
 //! Built natively, searched in wasm. The host makes a [`Graph`] and hands its bytes and the
 //! passages to the retriever component before its snapshot; nothing is parsed at request time.
 //! It knows no model and no file: vectors come in, passages come out.
+//!
+//! [`lexical`] searches by words what the graph searches by meaning; [`fusion`] makes one ranking of both.
 
 mod build;
 mod bytes;
 mod dot;
+pub mod fusion;
 mod graph;
 mod grow;
 mod layer;
+pub mod lexical;
 pub mod passage;
 mod seed;
 pub mod setup;
