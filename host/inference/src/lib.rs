@@ -15,6 +15,7 @@ mod mapped;
 pub mod measure;
 mod model;
 mod packed;
+mod pass;
 mod precision;
 mod request;
 mod runner;
