@@ -48,9 +48,9 @@ pub(crate) fn dots(query: &[Factors], codes: &[Codes], rows: &[u32], dots: &mut 
 }
 
 /// Reads from every cache line of `rows`. Wasm has no prefetch: loads that wait for memory wait
-/// side by side here, and one row after another between the multiplications. How many wait
-/// together is a matter of instructions between them: six lines, a row of 384 codes, are read
-/// without a branch, 8 codes each, which one instruction loads and mixes in.
+/// side by side here, and one row after another between the multiplications. The fewer instructions
+/// lie between them, the more wait together: six lines, a row of 384 codes, are read without a
+/// branch.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 fn touch(blocks: usize, codes: &[Codes], rows: &[u32]) {
     let head = |codes: &Codes| {
