@@ -47,18 +47,25 @@ pub(crate) fn dots(query: &[Factors], codes: &[Codes], rows: &[u32], dots: &mut 
     plain(query, codes, rows, dots);
 }
 
-/// Reads a code of every cache line of `rows`. Wasm has no prefetch: loads that wait for memory
-/// wait side by side here, and one row after another between the multiplications.
+/// Reads from every cache line of `rows`. Wasm has no prefetch: loads that wait for memory wait
+/// side by side here, and one row after another between the multiplications. The fewer instructions
+/// lie between them, the more wait together: six lines, a row of 384 codes, are read without a
+/// branch.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 fn touch(blocks: usize, codes: &[Codes], rows: &[u32]) {
+    let head = |codes: &Codes| {
+        let [a, b, c, d, e, f, g, h, ..] = codes.0.map(i8::cast_unsigned);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    };
     let mut seen = 0;
     for &row in rows {
-        let row = &codes[row as usize * blocks..][..blocks];
-        let (pairs, rest) = row.as_chunks::<2>();
-        for [one, other] in pairs {
-            seen ^= one.0[0] ^ other.0[0];
+        let (sixes, rest) = codes[row as usize * blocks..][..blocks].as_chunks::<6>();
+        for [a, b, c, d, e, f] in sixes {
+            seen ^= head(a) ^ head(b) ^ head(c) ^ head(d) ^ head(e) ^ head(f);
         }
-        seen ^= rest.first().map_or(0, |codes| codes.0[0]);
+        for codes in rest {
+            seen ^= head(codes);
+        }
     }
     std::hint::black_box(seen);
 }
