@@ -1,7 +1,7 @@
 //! `trine bench index`: the vector search, natively and in wasm, on files of vectors.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -169,7 +169,7 @@ fn vectors(path: &Path, dim: usize) -> Result<Vec<Vector>> {
     Ok(words.chunks(dim).map(|words| Vector::normalized(row(words))).collect())
 }
 
-fn numbers(path: &PathBuf) -> Result<Vec<u32>> {
+fn numbers(path: &Path) -> Result<Vec<u32>> {
     Ok(words(path)?.into_iter().map(u32::from_le_bytes).collect())
 }
 
