@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wasmtime::Store;
 use wasmtime::component::Accessor;
@@ -17,12 +16,10 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::manifest::{ComponentManifest, Manifest};
+use crate::response::{AbortOnDrop, Body, Frames, HeadSender, body};
 use crate::state::State;
 use crate::variables::{self, Values};
 use crate::{Limits, Metrics, RuntimeError, compiled, compose, engine, state};
-
-/// A response's body: frames as the guest makes them.
-pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, RuntimeError>;
 
 /// Frames of a body that wait for a slow client before the guest does.
 const BODY_QUEUE: usize = 4;
@@ -274,38 +271,6 @@ impl<'a> Parts<'a> {
     }
 }
 
-type Frames = mpsc::Sender<Result<Frame<Bytes>, RuntimeError>>;
-
-/// Where a response's head goes, and since when it has been awaited.
-struct HeadSender {
-    /// When the request arrived.
-    arrived: Instant,
-    /// When it was admitted.
-    started: Instant,
-    sender: oneshot::Sender<http::response::Parts>,
-}
-
-impl HeadSender {
-    /// Adds where the time went (<https://www.w3.org/TR/server-timing/>, milliseconds): waiting to
-    /// be admitted, waiting for models and in them, and all together. Gives the head back when
-    /// nobody waits for it.
-    fn send(
-        self,
-        mut head: http::response::Parts,
-        inference: Duration,
-    ) -> Result<(), http::response::Parts> {
-        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-        let (queue, total) = (ms(self.started - self.arrived), ms(self.arrived.elapsed()));
-        let inference = ms(inference);
-        let timing =
-            format!("queue;dur={queue:.3}, inference;dur={inference:.3}, total;dur={total:.3}");
-        if let Ok(timing) = HeaderValue::try_from(timing) {
-            head.headers.append("server-timing", timing);
-        }
-        self.sender.send(head)
-    }
-}
-
 /// Runs one guest from its start to the last frame of its response.
 async fn serve(
     mut store: Store<State>,
@@ -367,31 +332,4 @@ async fn respond(
         .await?
         .map_err(|code| wasmtime::format_err!("it answered with {code:?}"))?;
     accessor.with(|store| response.into_http(store, async { Ok(()) }))
-}
-
-/// Frames from the guest's task; the task goes on as long as the body is held.
-fn body(mut frames: mpsc::Receiver<Result<Frame<Bytes>, RuntimeError>>, task: AbortOnDrop) -> Body {
-    let stream = futures::stream::poll_fn(move |cx| {
-        let _running = &task;
-        frames.poll_recv(cx)
-    });
-    StreamBody::new(stream).boxed_unsync()
-}
-
-/// A guest's task, which ends when nobody waits for it.
-struct AbortOnDrop(tokio::task::JoinHandle<Result<(), RuntimeError>>);
-
-impl AbortOnDrop {
-    async fn outcome(mut self) -> Result<(), RuntimeError> {
-        match (&mut self.0).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(RuntimeError::Trap(error.to_string())),
-        }
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -15,15 +15,17 @@ mod limits;
 pub mod manifest;
 mod metrics;
 mod nn;
+mod response;
 mod searcher;
 pub mod server;
 pub mod snapshot;
 mod state;
 mod variables;
 
-pub use app::{App, AppOptions, Body, Session};
+pub use app::{App, AppOptions, Session};
 pub use compose::compose;
 pub use error::RuntimeError;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use response::Body;
 pub use searcher::Searcher;

@@ -16,8 +16,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::app::{App, Body};
-use crate::{Limits, RuntimeError};
+use crate::app::App;
+use crate::{Body, Limits, RuntimeError};
 
 /// Connections open at the same time; further ones wait to be accepted.
 const CONNECTIONS: usize = 4096;
