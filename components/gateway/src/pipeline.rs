@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bindings::trine::rag::generator::{self, FinishReason, GenerationOptions, Part};
 use crate::bindings::trine::rag::reranker::{self, RerankOptions, Reranking, Scoring};
-use crate::bindings::trine::rag::retriever::{self, RetrievalOptions};
+use crate::bindings::trine::rag::retriever::{self, Fusion, Mode, RetrievalOptions};
 use crate::bindings::trine::rag::types::{Candidate, Error, Passage, Ranked};
 use crate::defaults::Defaults;
 use crate::problem::Problem;
@@ -44,8 +44,8 @@ pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply,
     let total = Stopwatch::start();
     let AnswerRequest { query, top_k, top_n, exact, max_sentences, threshold } = request;
 
-    let options = RetrievalOptions { top_k: top_k.unwrap_or(defaults.top_k), exact };
-    let retrieval = retriever::retrieve(&query, options).map_err(at("retriever"))?;
+    let options = retrieval_options(top_k.unwrap_or(defaults.top_k), exact);
+    let retrieval = retriever::retrieve(&query, &options).map_err(at("retriever"))?;
     let retrieve_ms = total.ms();
 
     let clock = Stopwatch::start();
@@ -125,9 +125,8 @@ fn collect(
 /// The first stage alone.
 pub fn retrieve(request: RetrieveRequest, defaults: Defaults) -> Result<RetrieveReply, Problem> {
     let total = Stopwatch::start();
-    let options =
-        RetrievalOptions { top_k: request.top_k.unwrap_or(defaults.top_k), exact: request.exact };
-    let retrieval = retriever::retrieve(&request.query, options).map_err(at("retriever"))?;
+    let options = retrieval_options(request.top_k.unwrap_or(defaults.top_k), request.exact);
+    let retrieval = retriever::retrieve(&request.query, &options).map_err(at("retriever"))?;
     Ok(RetrieveReply {
         query: request.query,
         candidates: retrieval.candidates.iter().map(PassageReply::from).collect(),
@@ -171,6 +170,21 @@ pub fn health() -> Result<HealthReply, Problem> {
     })
 }
 
+fn retrieval_options(top_k: u32, exact: bool) -> RetrievalOptions {
+    RetrievalOptions {
+        top_k,
+        mode: Mode::Hybrid,
+        fusion: Fusion::Weighted,
+        exact,
+        filter: None,
+        diversity: None,
+        per_document: None,
+        decompose: false,
+        spelling: false,
+        highlight: false,
+    }
+}
+
 fn candidate(passage: RerankPassage, id: u32) -> Candidate {
     let (title, text) = match passage {
         RerankPassage::Text(text) => (String::new(), text),
@@ -186,7 +200,7 @@ fn candidate(passage: RerankPassage, id: u32) -> Candidate {
         text,
         media_type: "text/plain".to_owned(),
     };
-    Candidate { passage, score: 0.0 }
+    Candidate { passage, score: 0.0, dense_score: None, lexical_score: None, highlights: vec![] }
 }
 
 fn query_warnings(truncated: u32) -> Vec<String> {

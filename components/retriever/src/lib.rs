@@ -28,7 +28,7 @@ mod bindings {
 }
 
 use bindings::exports::trine::rag::retriever::{
-    Description, Guest as Retriever, Retrieval, RetrievalOptions,
+    Description, Guest as Retriever, Retrieval, RetrievalOptions, Surroundings,
 };
 use bindings::exports::trine::rag::snapshot::Guest as Snapshot;
 use trine_guest_nn::bindings::trine::rag::types::{Candidate, Error, Passage};
@@ -64,8 +64,17 @@ impl Retriever for Component {
                 false => bundle.graph.search(&embedding.vector, k),
             };
             let candidates = hits.iter().map(|hit| candidate(bundle, hit)).collect();
-            Ok(Retrieval { candidates, truncated_tokens: embedding.truncated })
+            Ok(Retrieval {
+                candidates,
+                truncated_tokens: embedding.truncated,
+                parts: vec![],
+                corrections: vec![],
+            })
         })
+    }
+
+    fn around(_passage: u32, _surroundings: Surroundings) -> Result<Vec<Passage>, Error> {
+        Ok(vec![])
     }
 
     fn describe() -> Result<Description, Error> {
@@ -110,6 +119,9 @@ fn candidate(bundle: &Bundle, hit: &Hit) -> Candidate {
             end: passage.end,
         },
         score: hit.score,
+        dense_score: Some(hit.score),
+        lexical_score: None,
+        highlights: vec![],
     }
 }
 
