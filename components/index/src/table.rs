@@ -63,6 +63,16 @@ impl Table {
         self.unit.push(greatest / GREATEST as f32);
     }
 
+    /// The vector of row `row`.
+    pub(crate) fn vector(&self, row: u32) -> Vector {
+        let low = &self.low[row as usize * self.blocks()..][..self.blocks()];
+        let high = self.row(row).iter().flat_map(|codes| codes.0);
+        let whole = high.zip(low.as_flattened());
+        let whole = whole.map(|(high, &low)| (i32::from(high) << 16) + i32::from(low));
+        let unit = self.unit[row as usize];
+        Vector::normalized(whole.take(self.dimensions).map(|whole| whole as f32 * unit).collect())
+    }
+
     /// Number of vectors.
     pub(crate) fn len(&self) -> usize {
         self.unit.len()
@@ -150,6 +160,11 @@ mod tests {
             assert!(error <= 1.3 * 2f64.powi(-24), "{x} {stored}");
         }
         assert_eq!(stored[150..], [0.0; 42]);
+        let back = table.vector(0);
+        assert_eq!(back.dimensions(), 150);
+        for (x, back) in vector.as_slice().iter().zip(back.as_slice()) {
+            assert!((x - back).abs() <= greatest * 3.0 * 2f32.powi(-24), "{x} {back}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::slot;
 use crate::writer::Contents;
-use crate::{BundleError, Reader, Writer, hex};
+use crate::{BundleError, Reader, hex};
 
 /// A bundle that this process alone may change. Readers need no lock and are not held up.
 pub struct Appender {
@@ -45,6 +45,11 @@ impl Appender {
         }
     }
 
+    /// Where the bundle lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The generation that is being changed.
     pub fn reader(&self) -> &Reader {
         &self.reader
@@ -66,9 +71,15 @@ impl Appender {
         let old = self.reader.slot();
         let digest = self.switch(old).map_err(|error| self.io(error))?;
         // An acknowledged change must be found by the next reader.
+        self.still_there()?;
+        Ok(hex(&digest))
+    }
+
+    /// Refuses to go on when another file has taken the path.
+    pub(crate) fn still_there(&self) -> Result<(), BundleError> {
         match is_at(&self.file, &self.path).map_err(|error| self.io(error))? {
-            true => Ok(hex(&digest)),
-            false => Err(BundleError::Replaced { path: self.path }),
+            true => Ok(()),
+            false => Err(BundleError::Replaced { path: self.path.clone() }),
         }
     }
 
@@ -81,12 +92,6 @@ impl Appender {
         slot.write(file)?;
         file.sync_all()?;
         Ok(slot.toc_digest)
-    }
-
-    /// Starts a whole new file that takes this one's place when it is finished; it must be
-    /// finished while this value, and with it the lock, is held.
-    pub fn rewrite(&self) -> Result<Writer, BundleError> {
-        Writer::of_generation(&self.path, self.reader.generation() + 1)
     }
 
     fn io(&self, error: std::io::Error) -> BundleError {

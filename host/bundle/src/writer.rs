@@ -8,23 +8,18 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::slot::{CONTENTS, Slot};
-use crate::{BundleError, Section, hex, sha256_hex};
+use crate::{Appender, BundleError, Section, hex, sha256_hex};
 
 /// A bundle being written.
 pub struct Writer {
     path: PathBuf,
     file: NamedTempFile,
-    generation: u64,
     contents: Contents,
 }
 
 impl Writer {
     /// Starts a bundle that will lie at `path`; until [`Writer::finish`] nothing is there.
     pub fn create(path: &Path) -> Result<Writer, BundleError> {
-        Writer::of_generation(path, 1)
-    }
-
-    pub(crate) fn of_generation(path: &Path, generation: u64) -> Result<Writer, BundleError> {
         let at = |error| BundleError::Io { path: path.to_owned(), error };
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -34,7 +29,7 @@ impl Writer {
             tempfile::Builder::new().prefix(".trine-").tempfile_in(folder).map_err(at)?;
         file.write_all(&[0; CONTENTS as usize]).map_err(at)?;
         let contents = Contents { sections: vec![], end: CONTENTS };
-        Ok(Writer { path: path.to_owned(), file, generation, contents })
+        Ok(Writer { path: path.to_owned(), file, contents })
     }
 
     /// Appends a section.
@@ -45,17 +40,29 @@ impl Writer {
 
     /// Writes the table and the header, syncs, and puts the file in its place. Returns the
     /// content digest, in hexadecimal.
-    pub fn finish(mut self) -> Result<String, BundleError> {
-        let toc_digest = self.commit().map_err(|error| self.io(error))?;
+    pub fn finish(self) -> Result<String, BundleError> {
+        self.finish_as(1)
+    }
+
+    /// The same in place of the bundle that `appender` has opened. Changes that others wait to
+    /// make to that are made to this one.
+    pub fn replace(self, appender: Appender) -> Result<String, BundleError> {
+        appender.still_there()?;
+        // The lock is held until the end.
+        self.finish_as(appender.reader().generation() + 1)
+    }
+
+    fn finish_as(mut self, generation: u64) -> Result<String, BundleError> {
+        let toc_digest = self.commit(generation).map_err(|error| self.io(error))?;
         let Writer { path, file, .. } = self;
         file.persist(&path).map_err(|e| BundleError::Io { path: path.clone(), error: e.error })?;
         sync_folder(&path);
         Ok(hex(&toc_digest))
     }
 
-    fn commit(&mut self) -> std::io::Result<[u8; 32]> {
+    fn commit(&mut self, generation: u64) -> std::io::Result<[u8; 32]> {
         let file = self.file.as_file_mut();
-        let slot = self.contents.table(file, 0, self.generation)?;
+        let slot = self.contents.table(file, 0, generation)?;
         slot.write(file)?;
         #[cfg(unix)]
         {

@@ -137,12 +137,14 @@ fn an_appended_generation_takes_the_place_of_the_last() {
         append(&path);
         assert_eq!(Reader::open(&path).unwrap().generation(), generation);
     }
-    let appender = Appender::open(&path, &|| ()).unwrap();
-    let mut whole = appender.rewrite().unwrap();
+    let mut whole = Writer::create(&path).unwrap();
     whole.section("bundle.json", b"{}").unwrap();
-    whole.finish().unwrap();
+    whole.replace(Appender::open(&path, &|| ()).unwrap()).unwrap();
     let reader = Reader::open(&path).unwrap();
     assert_eq!((reader.generation(), reader.dead_bytes()), (10, 0));
+
+    let appender = Appender::open(&path, &|| ()).unwrap();
+    write(&path);
     let replaced = appender.commit();
     assert!(matches!(replaced, Err(BundleError::Replaced { .. })), "{replaced:?}");
 }
@@ -208,13 +210,13 @@ fn changes_wait_for_each_other() {
                     let mut appender = Appender::open(&path, &|| ()).unwrap();
                     let name = format!("{thread}/{round}");
                     if round % 5 == 4 {
-                        let mut writer = appender.rewrite().unwrap();
+                        let mut writer = Writer::create(&path).unwrap();
                         for section in appender.reader().sections() {
                             let bytes = appender.reader().read(&section.name).unwrap();
                             writer.section(&section.name, &bytes).unwrap();
                         }
                         writer.section(&name, &[0]).unwrap();
-                        writer.finish().unwrap();
+                        writer.replace(appender).unwrap();
                     } else {
                         appender.section(&name, &[0]).unwrap();
                         appender.commit().unwrap();

@@ -4,6 +4,7 @@ mod bench;
 mod eval;
 mod gpu;
 mod index;
+mod keep;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub use bench::{Bench, BenchCommand, BenchRerank, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
 pub use gpu::GpuArgs;
 pub use index::{Build, ChunkingArg, Index};
+pub use keep::{Add, ChangeArgs, Compact, Remove, Update, Watch};
 pub use serve::{LimitArgs, Serve};
 
 /// Answers questions from your documents: retrieve, rerank, generate, in one binary and one file.
@@ -133,6 +135,16 @@ fn share(text: &str) -> Result<f32, String> {
 pub enum Command {
     /// Makes a bundle from documents.
     Index(Index),
+    /// Adds documents to a bundle; what is in it already and has not changed is left alone.
+    Add(Add),
+    /// Removes documents from a bundle.
+    Remove(Remove),
+    /// Brings a bundle up to date with the documents that it was made from.
+    Update(Update),
+    /// Keeps a bundle up to date until Ctrl-C.
+    Watch(Watch),
+    /// Makes one index of a bundle's index and what was added and removed since.
+    Compact(Compact),
     /// Asks a bundle a question.
     Ask(Ask),
     /// Answers over HTTP.

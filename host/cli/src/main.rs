@@ -11,9 +11,12 @@ mod eval;
 mod heap;
 mod index;
 mod inspect;
+mod keep;
 mod models;
 mod progress;
 mod serve;
+mod signals;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -31,6 +34,13 @@ fn main() -> ExitCode {
     log(args.verbose);
     let outcome = match args.command {
         Command::Index(index) => index::run(index, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Add(add) => keep::add(&add, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Remove(remove) => keep::remove(&remove, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Update(update) => keep::update(&update, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Watch(watch) => watch::run(watch, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Compact(compact) => {
+            keep::compact(&compact, &args.common).map(|()| ExitCode::SUCCESS)
+        }
         Command::Ask(ask) => ask::run(ask, &args.common).map(|answered| match answered {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(ABSTAINED),

@@ -122,8 +122,13 @@ impl App {
         let admission = self.admit().await?;
         self.start_each(&program).await?;
         drop(admission);
-        *self.program.write().unwrap_or_else(PoisonError::into_inner) = program;
+        self.put(program);
         Ok(())
+    }
+
+    /// The same without trying it.
+    pub fn put(&self, program: Program) {
+        *self.program.write().unwrap_or_else(PoisonError::into_inner) = program;
     }
 
     /// The bounds that requests have.
