@@ -71,6 +71,9 @@ pub enum IndexError {
         /// Texts in the inverted index.
         texts: usize,
     },
+    /// A delta of another base.
+    #[error("the delta does not fit the index: {0}")]
+    Delta(&'static str),
     /// instant-distance's graph could not be taken out of it.
     #[error("instant-distance's graph cannot be read: {0}")]
     Seeds(#[from] postcard::Error),
@@ -90,6 +93,8 @@ pub struct Graph {
     pub(crate) table: Table,
     /// The passage of each node.
     pub(crate) passages: Vec<u32>,
+    /// The node of each passage: what `passages` is the other way round.
+    nodes: Vec<u32>,
     /// The lowest layer: all nodes.
     pub(crate) base: Layer,
     /// The layers above it, lowest first: prefixes of the nodes, ever fewer.
@@ -99,7 +104,9 @@ pub struct Graph {
 
 impl Graph {
     pub(crate) fn new(table: Table, passages: Vec<u32>, base: Layer, upper: Vec<Layer>) -> Graph {
-        Graph { table, passages, base, upper, scratch: RefCell::default() }
+        let mut nodes = vec![0; passages.len()];
+        (0..).zip(&passages).for_each(|(node, &passage)| nodes[passage as usize] = node);
+        Graph { table, passages, nodes, base, upper, scratch: RefCell::default() }
     }
 
     /// Connects `vectors`. `progress` is told now and then how many are connected; the error it
@@ -173,6 +180,19 @@ impl Graph {
     pub fn scan(&self, query: &Vector, k: usize) -> Vec<Hit> {
         let query = self.table.query(query.as_slice());
         best((0..self.len() as u32).map(|node| self.hit(&query, node)).collect(), k)
+    }
+
+    /// The cosines of `query` and each of `passages`, which are below [`Graph::len`]; 0 for others.
+    pub fn cosines(&self, query: &Vector, passages: &[u32]) -> Vec<f32> {
+        let query = self.table.query(query.as_slice());
+        let node = |passage: &u32| self.nodes.get(*passage as usize);
+        let cosine = |passage| node(passage).map_or(0.0, |&node| self.table.score(&query, node));
+        passages.iter().map(cosine).collect()
+    }
+
+    /// The vector of a passage, to 24 bits a component.
+    pub fn vector(&self, passage: u32) -> Option<Vector> {
+        Some(self.table.vector(*self.nodes.get(passage as usize)?))
     }
 
     fn hit(&self, query: &Query, node: u32) -> Hit {

@@ -6,25 +6,34 @@
 //!
 //! [`lexical`] searches by words what the graph searches by meaning; [`fusion`] makes one ranking of both.
 
+mod bitmap;
 mod build;
 mod bytes;
 mod dot;
 pub mod fusion;
 mod graph;
 mod grow;
+mod index;
 mod layer;
 pub mod lexical;
 pub mod passage;
 mod passages;
+mod search;
 mod seed;
 mod segment;
+mod select;
 pub mod setup;
+mod spelling;
 mod table;
 mod vector;
 mod walk;
 
+pub use bitmap::Bitmap;
 pub use graph::{BuildOptions, Graph, Hit, IndexError, MAX_TOP_K};
+pub use index::{Admitted, Index, Surroundings};
 pub use passage::{MediaType, Passage};
 pub use passages::Passages;
+pub use search::{Found, Fusion, Likeness, SearchOptions};
 pub use segment::{Segment, SegmentOptions};
+pub use spelling::{Correction, corrected};
 pub use vector::Vector;

@@ -85,6 +85,13 @@ impl Passages {
         Some(postcard::take_from_bytes(self.slice(number)?).ok()?.0)
     }
 
+    /// How many documents the passages of these numbers, which rise, come from.
+    pub fn documents(&self, numbers: &[u32]) -> usize {
+        let sources = numbers.iter().filter_map(|&number| self.source(number));
+        let mut before = None;
+        sources.filter(|&source| before.replace(source) != Some(source)).count()
+    }
+
     fn slice(&self, number: u32) -> Option<&[u8]> {
         let number = number as usize;
         let start = if number == 0 { 0 } else { *self.ends.get(number - 1)? };

@@ -79,6 +79,11 @@ impl Segment {
         self.passages.is_empty()
     }
 
+    /// Length of each vector; 0 when there are none.
+    pub fn dimensions(&self) -> usize {
+        self.graph.dimensions()
+    }
+
     fn checked(self) -> Result<Segment, IndexError> {
         let (passages, vectors, texts) = (self.len(), self.graph.len(), self.lexical.len());
         match passages == vectors && passages == texts {

@@ -83,6 +83,15 @@ impl Table {
         self.dimensions.div_ceil(BLOCK)
     }
 
+    /// Row `row`, as exact as it is kept.
+    pub(crate) fn vector(&self, row: u32) -> Vector {
+        let low = &self.low[row as usize * self.blocks()..][..self.blocks()];
+        let high = self.row(row).iter().flat_map(|codes| codes.0);
+        let whole = high.zip(low.as_flattened());
+        let whole = whole.map(|(high, &low)| ((i32::from(high) << 16) + i32::from(low)) as f32);
+        Vector::normalized(whole.take(self.dimensions).collect())
+    }
+
     fn row(&self, row: u32) -> &[Codes] {
         &self.high[row as usize * self.blocks()..][..self.blocks()]
     }
