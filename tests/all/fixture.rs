@@ -12,7 +12,7 @@ use trine_inference::gpu::Adapter;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::{BuildOptions, Chunking, Input, ModelStore, Node, NodeError, OpenOptions};
 use trine_runtime::server::Server;
-use trine_runtime::{AppOptions, Limits};
+use trine_runtime::{AppOptions, Limits, Site};
 
 /// The model that everything here is indexed with.
 pub const MODEL: &str = "all-MiniLM-L6-v2";
@@ -193,7 +193,7 @@ pub fn open_on(
     store: &ModelStore,
     limits: Limits,
 ) -> Result<Node, NodeError> {
-    let app = AppOptions { limits, cache: Some(cache().join("compiled")) };
+    let app = AppOptions { limits, cache: Some(cache().join("compiled")), answers: None };
     trine_node::open(bundle, &OpenOptions { engine, app }, store)
 }
 
@@ -241,7 +241,8 @@ impl Serving {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             runtime.worker_threads(2).enable_all().build().unwrap().block_on(async {
                 let any = SocketAddr::from(([127, 0, 0, 1], 0));
-                let server = Server::bind(any, node.app).await.unwrap();
+                let site = Site::new([(None, node.app)]).unwrap();
+                let server = Server::bind(any, site).await.unwrap();
                 tell.send(server.address().unwrap()).unwrap();
                 server.run(async { drop(stopped.await) }).await;
             });

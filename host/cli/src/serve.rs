@@ -1,14 +1,15 @@
 //! `trine serve`.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use trine_node::{Follower, OpenOptions, open};
-use trine_runtime::AppOptions;
+use trine_node::{Follower, Node, NodeError, OpenOptions, open_all};
 use trine_runtime::server::Server;
+use trine_runtime::{AppOptions, Site};
 
 use crate::args::{Common, Serve};
 use crate::signals::{hangups, told_to_stop};
@@ -23,21 +24,28 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
         app: AppOptions {
             limits: args.limits.into(),
             cache: Some(common.cache()?.join("compiled")),
+            answers: args.answers(),
         },
     };
     let runtime = crate::ask::runtime()?;
-    let node = open(&args.bundle, &options, &common.store()?)?;
-    let follower = Follower::new(args.bundle.clone(), &node)?;
-    let (passages, documents) = (node.about.passages, node.about.documents);
+    let (names, paths): (Vec<_>, Vec<_>) = args.bundles.into_iter().unzip();
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    let nodes = open_all(&paths, &options, &common.store()?)?;
+    let follow = |(node, path): (&Node, &&Path)| Follower::new(path.to_path_buf(), node);
+    let followers = nodes.iter().zip(&paths).map(follow).collect::<Result<Vec<_>, _>>()?;
+    let documents: u64 = nodes.iter().map(|node| node.about.documents).sum();
+    let passages: u64 = nodes.iter().map(|node| node.about.passages).sum();
+    let site = Site::new(names.into_iter().zip(nodes.into_iter().map(|node| node.app)))?;
     runtime.block_on(async {
         if let Some(address) = args.metrics {
             let listener = TcpListener::bind(address)
                 .await
                 .with_context(|| format!("listening on {address} for metrics"))?;
             out!("metrics on http://{}/metrics", listener.local_addr()?);
-            tokio::spawn(node.app.metrics().clone().serve(listener));
+            tokio::spawn(site.metrics().clone().serve(listener));
         }
-        let server = Server::bind(args.listen, node.app)
+        let names: Vec<String> = site.names().map(str::to_owned).collect();
+        let server = Server::bind(args.listen, site)
             .await
             .with_context(|| format!("listening on {}", args.listen))?;
         let address = server.address()?;
@@ -45,12 +53,17 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
             "{documents} documents, {passages} passages, ready in {:.1} s",
             started.elapsed().as_secs_f64()
         );
-        out!("http://{address}/answer?q=your+question");
+        match names.is_empty() {
+            true => out!("http://{address}/answer?q=your+question"),
+            false => names.iter().for_each(|name| {
+                out!("http://{address}/v1/{name}/answer?q=your+question");
+            }),
+        }
         out!("listening on http://{address}");
         let (hangups, handle) = (hangups(), Handle::current());
         std::thread::Builder::new()
             .name("trine-follow".to_owned())
-            .spawn(move || follow(follower, hangups, &handle))
+            .spawn(move || follow(followers, hangups, &handle))
             .context("starting to follow the bundle")?;
         server.run(told_to_stop()).await;
         eprintln!("stopped");
@@ -58,30 +71,35 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
     })
 }
 
-/// Serves each new generation of the bundle, until nobody asks for it any more.
-fn follow(mut follower: Follower, hangups: Receiver<()>, runtime: &Handle) {
-    let mut told = String::new();
+/// Serves each new generation of the bundles, until nobody asks for them any more.
+fn follow(followers: Vec<Follower>, hangups: Receiver<()>, runtime: &Handle) {
+    let mut followed: Vec<(Follower, String)> =
+        followers.into_iter().map(|follower| (follower, String::new())).collect();
     while !matches!(hangups.recv_timeout(LOOK), Err(RecvTimeoutError::Disconnected)) {
-        let looked = follower.look().and_then(|news| {
-            let Some(news) = news else { return Ok(None) };
-            let told = format!(
-                "serving {} documents, {} passages, {}",
-                news.about.documents,
-                news.about.passages,
-                if news.whole { "of a new index" } else { "with what was added and removed" }
-            );
-            runtime.block_on(follower.serve(news))?;
-            Ok(Some(told))
-        });
-        match looked {
-            Ok(None) => told.clear(),
-            Ok(Some(line)) => out!("{line}"),
-            // Not every second.
-            Err(error) if error.to_string() != told => {
-                told = error.to_string();
-                eprintln!("the bundle that was served is served on: {error}");
+        for (follower, told) in &mut followed {
+            match look(follower, runtime) {
+                Ok(None) => told.clear(),
+                Ok(Some(line)) => out!("{line}"),
+                // Not every second.
+                Err(error) if error.to_string() != *told => {
+                    *told = error.to_string();
+                    eprintln!("the bundle that was served is served on: {error}");
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
         }
     }
+}
+
+/// Serves the bundle's new generation, if it has one, and says what that holds.
+fn look(follower: &mut Follower, runtime: &Handle) -> Result<Option<String>, NodeError> {
+    let Some(news) = follower.look()? else { return Ok(None) };
+    let told = format!(
+        "serving {} documents, {} passages, {}",
+        news.about.documents,
+        news.about.passages,
+        if news.whole { "of a new index" } else { "with what was added and removed" }
+    );
+    runtime.block_on(follower.serve(news))?;
+    Ok(Some(told))
 }

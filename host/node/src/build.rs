@@ -97,7 +97,7 @@ pub fn build(
         None => embedder.clone(),
     };
 
-    let engine = Engine::start(graphs(&embedder, &embedder)?, options.engine.clone())?;
+    let engine = Engine::start(embedder.embedding_graphs()?, options.engine.clone())?;
     let BuildOptions { chunking, overlap, .. } = *options;
     let gathered = Gather {
         encoder: &embedder.encoder()?,

@@ -91,6 +91,15 @@ pub enum NodeError {
         /// The bundle's models.
         known: String,
     },
+    /// Bundles that are opened together do not agree on a model.
+    #[error(
+        "the bundles were built with different models called `{model}`, or say different things \
+         of its device or precision; serve them apart, or build them alike"
+    )]
+    ModelClash {
+        /// Its name.
+        model: String,
+    },
     /// A change that would leave a bundle without documents.
     #[error("this would leave no document in the bundle; delete the file instead")]
     NothingLeft,

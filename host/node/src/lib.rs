@@ -31,7 +31,7 @@ pub use error::NodeError;
 pub use extract::extract;
 pub use follow::{Follower, News};
 pub use models::ModelStore;
-pub use open::{Node, OpenOptions, open};
+pub use open::{Node, OpenOptions, open, open_all};
 pub use pairs::pairs;
 pub use trine_corpus::Report;
 pub use update::{Change, Changed, Keeper, KeeperOptions, stamp};

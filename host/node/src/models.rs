@@ -180,6 +180,29 @@ impl Loaded {
         }
     }
 
+    /// Adds the graphs that guests ask for to embed texts.
+    pub(crate) fn add_embedding(&self, graphs: &mut Graphs) -> Result<(), NodeError> {
+        graphs.insert(&self.name, self.model.clone(), View::Encoder)?;
+        let view = View::SentenceEmbedding;
+        Ok(graphs.insert(self.embedding_graph(), self.model.clone(), view)?)
+    }
+
+    /// The graphs that embed texts, and no others.
+    pub(crate) fn embedding_graphs(&self) -> Result<Graphs, NodeError> {
+        let mut graphs = Graphs::new();
+        self.add_embedding(&mut graphs)?;
+        Ok(graphs)
+    }
+
+    /// Adds the graph that guests ask for to score pairs.
+    pub(crate) fn add_reranking(&self, graphs: &mut Graphs) -> Result<(), NodeError> {
+        let view = match self.scoring() {
+            Scoring::CrossEncoder => View::CrossEncoder,
+            Scoring::LateInteraction => View::LateInteraction,
+        };
+        Ok(graphs.insert(self.reranking_graph(), self.model.clone(), view)?)
+    }
+
     /// The name by which guests load it to embed texts.
     pub(crate) fn embedding_graph(&self) -> String {
         format!("{}/sentence-embedding", self.name)
@@ -192,19 +215,6 @@ impl Loaded {
             Scoring::LateInteraction => format!("{}/late-interaction", self.name),
         }
     }
-}
-
-/// The graphs that a bundle's guests ask for.
-pub(crate) fn graphs(embedder: &Loaded, reranker: &Loaded) -> Result<Graphs, NodeError> {
-    let mut graphs = Graphs::new();
-    graphs.insert(&embedder.name, embedder.model.clone(), View::Encoder)?;
-    graphs.insert(embedder.embedding_graph(), embedder.model.clone(), View::SentenceEmbedding)?;
-    let view = match reranker.scoring() {
-        Scoring::CrossEncoder => View::CrossEncoder,
-        Scoring::LateInteraction => View::LateInteraction,
-    };
-    graphs.insert(reranker.reranking_graph(), reranker.model.clone(), view)?;
-    Ok(graphs)
 }
 
 fn sha256(path: &Path) -> Result<String, NodeError> {

@@ -1,5 +1,6 @@
 //! A bundle to an application that answers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use trine_runtime::manifest::Manifest;
 use trine_runtime::{App, AppOptions};
 
 use crate::about::{About, SPIN_TOML};
-use crate::models::{Loaded, graphs};
 use crate::parts::{additions, source};
 use crate::{ModelRef, ModelStore, NodeError};
 
@@ -56,37 +56,102 @@ impl Node {
 /// Opens the bundle at `path`: what is read of it is checked, and every model held against its
 /// digest. Compiled code that was kept for the same components and index is used as it is.
 pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<Node, NodeError> {
-    let (about, reader) = Node::about(path)?;
-    let manifest = manifest(&reader)?;
+    let mut nodes = open_all(&[path], options, models)?;
+    Ok(nodes.remove(0))
+}
 
+/// Opens bundles as [`open`] does, one after another; they share devices, and models of one name.
+///
+/// # Errors
+/// As [`open`], and when bundles of one model's name were built with different models, or want it
+/// computed in different ways.
+pub fn open_all(
+    paths: &[&Path],
+    options: &OpenOptions,
+    models: &ModelStore,
+) -> Result<Vec<Node>, NodeError> {
+    let mut wanted = BTreeMap::new();
+    let mut found = Vec::with_capacity(paths.len());
+    for path in paths {
+        let (about, reader) = Node::about(path)?;
+        let manifest = manifest(&reader)?;
+        want(&mut wanted, &about, &manifest, options)?;
+        found.push((about, reader, manifest));
+    }
+    let engine = Engine::start(load(wanted, models)?, options.engine.clone())?;
+    found
+        .into_iter()
+        .map(|(about, reader, manifest)| {
+            let component = |file: &str| source(&reader, &manifest, file);
+            let app = App::new(manifest.clone(), component, engine.clone(), &options.app)?;
+            app.put(app.program().with(additions(&reader)?, &label(&reader)));
+            Ok(Node { about, digest: reader.digest(), app: Arc::new(app) })
+        })
+        .collect()
+}
+
+/// A model that bundles want.
+#[derive(Clone)]
+struct Wanted {
+    reference: ModelRef,
+    precision: PrecisionOption,
+    device: Option<DeviceChoice>,
+    embeds: bool,
+    reranks: bool,
+}
+
+/// Adds a bundle's models to those that are wanted, by name.
+fn want(
+    wanted: &mut BTreeMap<String, Wanted>,
+    about: &About,
+    manifest: &Manifest,
+    options: &OpenOptions,
+) -> Result<(), NodeError> {
     let names = [about.embedder.name.as_str(), about.reranker.name.as_str()];
     for name in manifest.devices.keys().chain(manifest.precisions.keys()) {
         if !names.contains(&name.as_str()) {
             return Err(NodeError::NoModel { model: name.clone(), known: names.join(", ") });
         }
     }
-    // What the command line says counts more.
-    let precision = |model: &ModelRef| match options.engine.precision {
-        PrecisionOption::Auto => manifest.precisions.get(&model.name).copied().unwrap_or_default(),
-        _ => PrecisionOption::Auto,
-    };
-    let load = |model: &ModelRef| models.load_pinned(model, precision(model));
-    let embedder = load(&about.embedder)?.must_embed("retriever")?;
-    let reranker = match about.reranker == about.embedder {
-        true => embedder.clone(),
-        false => load(&about.reranker)?,
-    };
-    let mut graphs = graphs(&embedder, &reranker)?;
-    if options.engine.device == DeviceChoice::Auto {
-        place(&mut graphs, &manifest, [&embedder, &reranker]);
+    for (reference, embeds) in [(&about.embedder, true), (&about.reranker, false)] {
+        let name = &reference.name;
+        // What the command line says counts more.
+        let precision = match options.engine.precision {
+            PrecisionOption::Auto => manifest.precisions.get(name).copied().unwrap_or_default(),
+            _ => PrecisionOption::Auto,
+        };
+        let device = manifest.devices.get(name).copied();
+        let device = device.filter(|_| options.engine.device == DeviceChoice::Auto);
+        let reference = reference.clone();
+        let new = Wanted { reference, precision, device, embeds, reranks: !embeds };
+        let known = wanted.entry(name.clone()).or_insert_with(|| new.clone());
+        if (&known.reference, known.precision, known.device) != (&new.reference, precision, device)
+        {
+            return Err(NodeError::ModelClash { model: name.clone() });
+        }
+        known.embeds |= new.embeds;
+        known.reranks |= new.reranks;
     }
-    let engine = Engine::start(graphs, options.engine.clone())?;
-    drop((embedder, reranker));
+    Ok(())
+}
 
-    let component = |file: &str| source(&reader, &manifest, file);
-    let app = App::new(manifest.clone(), component, engine, &options.app)?;
-    app.put(app.program().with(additions(&reader)?, &label(&reader)));
-    Ok(Node { about, digest: reader.digest(), app: Arc::new(app) })
+/// Loads the models and makes the graphs that guests ask for.
+fn load(wanted: BTreeMap<String, Wanted>, models: &ModelStore) -> Result<Graphs, NodeError> {
+    let mut graphs = Graphs::new();
+    for Wanted { reference, precision, device, embeds, reranks } in wanted.into_values() {
+        let mut model = models.load_pinned(&reference, precision)?;
+        if embeds {
+            model = model.must_embed("retriever")?;
+            model.add_embedding(&mut graphs)?;
+        }
+        if reranks {
+            model.add_reranking(&mut graphs)?;
+        }
+        if let Some(choice) = device {
+            graphs.place(model.model.clone(), choice);
+        }
+    }
+    Ok(graphs)
 }
 
 /// The application's manifest.
@@ -99,13 +164,4 @@ pub(crate) fn manifest(reader: &Reader) -> Result<Manifest, NodeError> {
 /// What responses call a bundle: its generation, and the beginning of its digest.
 pub(crate) fn label(reader: &Reader) -> String {
     format!("{}-{}", reader.generation(), &reader.digest()[..16])
-}
-
-/// Puts models where the manifest wants them.
-fn place(graphs: &mut Graphs, manifest: &Manifest, models: [&Loaded; 2]) {
-    for model in models {
-        if let Some(choice) = manifest.devices.get(&model.name) {
-            graphs.place(model.model.clone(), *choice);
-        }
-    }
 }

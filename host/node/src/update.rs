@@ -179,7 +179,7 @@ impl<'a> Keeper<'a> {
             None => {
                 let loaded = self.models.load_pinned(model, PrecisionOption::Auto)?;
                 let loaded = loaded.must_embed("retriever")?;
-                Engine::start(graphs(&loaded, &loaded)?, self.options.engine.clone())?
+                Engine::start(loaded.embedding_graphs()?, self.options.engine.clone())?
             }
         };
         let (_, engine) = held.insert((model.clone(), engine));

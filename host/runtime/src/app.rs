@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wasmtime::Store;
@@ -14,17 +15,21 @@ use wasmtime_wasi_http::p3::Request as WasiRequest;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
+use crate::cache::{AnswerCache, CacheOptions, Key, Stored};
 use crate::manifest::Manifest;
 use crate::program::{Handler, Program, Source};
 use crate::response::{AbortOnDrop, Body, Frames, HeadSender, body};
 use crate::state::State;
-use crate::{Limits, Metrics, RuntimeError, engine};
+use crate::{Limits, RuntimeError, engine};
 
 /// Frames of a body that wait for a slow client before the guest does.
 const BODY_QUEUE: usize = 4;
 
 /// Names the program that answered, where it has a label.
 const PROGRAM: HeaderName = HeaderName::from_static("trine-bundle");
+
+/// The media type of answers.
+const JSON: &str = "application/json; charset=utf-8";
 
 /// How an application is run.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +38,8 @@ pub struct AppOptions {
     pub limits: Limits,
     /// Where compiled code is kept between starts; nowhere when absent.
     pub cache: Option<PathBuf>,
+    /// Bounds on answers that are given again; none is when absent.
+    pub answers: Option<CacheOptions>,
 }
 
 /// A program behind limits: each request has a fresh instance of it. Another program can take its
@@ -41,8 +48,8 @@ pub struct App {
     program: RwLock<Program>,
     engine: wasmtime::Engine,
     cache: Option<PathBuf>,
-    inference: trine_inference::Engine,
-    metrics: Metrics,
+    pub(crate) inference: trine_inference::Engine,
+    answers: Option<CacheOptions>,
     limits: Limits,
     /// A place for each request that runs or waits.
     places: Arc<Semaphore>,
@@ -98,9 +105,8 @@ impl App {
         let places = limits.concurrency.saturating_add(limits.waiting) as usize;
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let slots = Arc::new(Semaphore::new(limits.concurrency as usize));
-        let metrics = Metrics::new(&inference);
-        let program = RwLock::new(program);
-        Ok(App { program, engine, cache, inference, metrics, limits, places, slots })
+        let (program, answers) = (RwLock::new(program), options.answers);
+        Ok(App { program, engine, cache, inference, answers, limits, places, slots })
     }
 
     /// Another program, made ready to take the place of the present one.
@@ -126,19 +132,15 @@ impl App {
         Ok(())
     }
 
-    /// The same without trying it.
-    pub fn put(&self, program: Program) {
+    /// The same without trying it. No answer of the former program is given again.
+    pub fn put(&self, mut program: Program) {
+        program.answers = self.answers.map(|options| Arc::new(AnswerCache::new(options)));
         *self.program.write().unwrap_or_else(PoisonError::into_inner) = program;
     }
 
     /// The bounds that requests have.
     pub fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// What it and its devices have been doing.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     /// Answers a request whose body has arrived. `None`: no route leads anywhere.
@@ -150,7 +152,17 @@ impl App {
     ) -> Option<Result<Response<Body>, RuntimeError>> {
         let program = self.program();
         let handler = program.handler(request.uri().path())?;
-        Some(self.run(handler, program.label(), request).await)
+        let kept = program.answers.as_deref().zip(Key::of(&request));
+        if let Some(body) =
+            kept.as_ref().and_then(|(answers, key)| answers.get(key, Instant::now()))
+        {
+            return Some(Ok(stored(body, program.label())));
+        }
+        let response = self.run(handler, program.label(), request).await;
+        Some(match (kept, response) {
+            (Some((answers, key)), Ok(response)) => keep(answers, key, response).await,
+            (_, response) => response,
+        })
     }
 
     /// An instance of the component that answers `path`, to ask more than once.
@@ -251,6 +263,35 @@ impl App {
             }),
         }
     }
+}
+
+/// A response from what was answered before.
+fn stored(body: Bytes, label: Option<HeaderValue>) -> Response<Body> {
+    let mut response =
+        Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(label.map(|label| (PROGRAM, label)));
+    response.extensions_mut().insert(Stored);
+    response
+}
+
+/// Keeps an answer that is whole and right; passes everything else on as it is.
+async fn keep(
+    answers: &AnswerCache,
+    key: Key,
+    response: Response<Body>,
+) -> Result<Response<Body>, RuntimeError> {
+    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|media| media == JSON);
+    if response.status() != StatusCode::OK || !is_json {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    answers.put(key, body.clone(), Instant::now());
+    let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+    Ok(Response::from_parts(parts, body))
 }
 
 /// Runs one guest from its start to the last frame of its response.

@@ -19,6 +19,9 @@ pub enum RuntimeError {
     /// Components do not fit together, or do not fit this host.
     #[error("the application cannot be put together: {0}")]
     Compose(String),
+    /// Applications cannot be put behind one address.
+    #[error("{0}")]
+    Site(String),
     /// wasmtime cannot be set up on this machine.
     #[error("the WebAssembly engine cannot start: {0}")]
     Engine(String),

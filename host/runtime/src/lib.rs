@@ -2,11 +2,12 @@
 //!
 //! A bundle's components become one application: [`snapshot`] fills a component and freezes it,
 //! [`manifest`] reads spin.toml, `compose` plugs components together into a [`Program`], [`App`]
-//! answers each request with a fresh instance of it, [`server`] puts it behind HTTP. Tensor work leaves through wasi:nn to
+//! answers each request with a fresh instance of it, [`server`] puts a [`Site`] of them behind HTTP. Tensor work leaves through wasi:nn to
 //! `trine_inference`. Only this crate sees wasmtime.
 
 mod app;
 mod bindings;
+mod cache;
 mod compiled;
 mod compose;
 mod engine;
@@ -19,11 +20,13 @@ mod program;
 mod response;
 mod searcher;
 pub mod server;
+mod site;
 pub mod snapshot;
 mod state;
 mod variables;
 
 pub use app::{App, AppOptions, Session};
+pub use cache::CacheOptions;
 pub use compose::compose;
 pub use error::RuntimeError;
 pub use limits::Limits;
@@ -31,3 +34,4 @@ pub use metrics::Metrics;
 pub use program::{Program, Source};
 pub use response::Body;
 pub use searcher::Searcher;
+pub use site::Site;

@@ -1,4 +1,4 @@
-//! What an application has been doing, as Prometheus reads it (OpenMetrics text).
+//! What applications have been doing, as Prometheus reads it (OpenMetrics text).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -26,18 +26,41 @@ use crate::server::READ_TIMEOUT;
 /// Connections that are read at the same time.
 const CONNECTIONS: usize = 16;
 
-/// Counters of an application's requests and its devices.
+/// Counters of requests and devices.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    requests: Family<Status, Counter>,
+    requests: Family<Answered, Counter>,
+    repeated: Family<Whose, Counter>,
     seconds: Histogram,
     open: Gauge,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Status {
+/// How a request ended, and whose it was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Answered {
+    whose: Whose,
     status: u16,
+}
+
+/// The collection that was asked, where it has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Whose(Option<String>);
+
+impl EncodeLabelSet for Whose {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> std::fmt::Result {
+        match &self.0 {
+            Some(name) => ("collection", name.as_str()).encode(encoder.encode_label()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl EncodeLabelSet for Answered {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> std::fmt::Result {
+        self.whose.encode(encoder)?;
+        ("status", self.status).encode(encoder.encode_label())
+    }
 }
 
 impl Metrics {
@@ -45,13 +68,16 @@ impl Metrics {
         let mut registry = Registry::with_prefix("trine");
         // 1 ms to 65 s, doubled each time.
         let seconds = Histogram::new(exponential_buckets(1e-3, 2.0, 17));
-        let (requests, open) = (Family::default(), Gauge::default());
+        let (requests, repeated) = (Family::default(), Family::default());
+        let open = Gauge::default();
         registry.register("http_requests", "Requests answered, by status", requests.clone());
+        let help = "Answers that were given before";
+        registry.register("http_answers_repeated", help, repeated.clone());
         let help = "Seconds from a request's arrival to the head of its response";
         registry.register("http_request_seconds", help, seconds.clone());
         registry.register("http_requests_open", "Requests under way", open.clone());
         inference.register(registry.sub_registry_with_prefix("device"));
-        Metrics { registry: Arc::new(registry), requests, seconds, open }
+        Metrics { registry: Arc::new(registry), requests, repeated, seconds, open }
     }
 
     /// Counts a request from now until [`Started::answered`], or until it is dropped.
@@ -115,8 +141,18 @@ impl Metrics {
 pub(crate) struct Started<'a>(&'a Metrics);
 
 impl Started<'_> {
-    pub(crate) fn answered(self, status: StatusCode, taken: Duration) {
-        self.0.requests.get_or_create(&Status { status: status.as_u16() }).inc();
+    pub(crate) fn answered(
+        self,
+        collection: Option<String>,
+        status: StatusCode,
+        repeated: bool,
+        taken: Duration,
+    ) {
+        let whose = Whose(collection);
+        if repeated {
+            self.0.repeated.get_or_create(&whose).inc();
+        }
+        self.0.requests.get_or_create(&Answered { whose, status: status.as_u16() }).inc();
         self.0.seconds.observe(taken.as_secs_f64());
     }
 }

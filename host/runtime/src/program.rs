@@ -11,6 +11,7 @@ use wasmtime::Store;
 use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 use crate::bindings::preparable::PreparableIndices;
+use crate::cache::AnswerCache;
 use crate::manifest::{ComponentManifest, Manifest};
 use crate::state::{self, State};
 use crate::variables::{self, Values};
@@ -39,6 +40,8 @@ pub struct Program {
     /// Parts that each instance is given, by name.
     additions: Additions,
     label: Option<HeaderValue>,
+    /// Its answers, where they are kept.
+    pub(crate) answers: Option<Arc<AnswerCache>>,
 }
 
 type Additions = Arc<[(String, Vec<u8>)]>;
@@ -81,7 +84,13 @@ impl Program {
             handlers.insert(id.clone(), handler);
         }
         let (manifest, handlers) = (Arc::new(manifest), Arc::new(handlers));
-        Ok(Program { manifest, handlers, additions: Additions::default(), label: None })
+        Ok(Program {
+            manifest,
+            handlers,
+            additions: Additions::default(),
+            label: None,
+            answers: None,
+        })
     }
 
     /// The same program, whose instances are given `parts` through `trine:rag/snapshot` before

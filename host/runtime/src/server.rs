@@ -1,4 +1,4 @@
-//! HTTP/1.1 in front of an application: connections, bodies, errors, an orderly end.
+//! HTTP/1.1 in front of applications: connections, bodies, errors, an orderly end.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::cache::Stored;
+use crate::site::{Route, Site};
 use crate::{Body, Limits, RuntimeError};
 
 /// Connections open at the same time; further ones wait to be accepted.
@@ -29,13 +31,13 @@ const GRACE: Duration = Duration::from_secs(30);
 /// A listening server.
 pub struct Server {
     listener: TcpListener,
-    app: Arc<App>,
+    site: Arc<Site>,
 }
 
 impl Server {
     /// Listens on `address`; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, app: Arc<App>) -> std::io::Result<Server> {
-        Ok(Server { listener: TcpListener::bind(address).await?, app })
+    pub async fn bind(address: SocketAddr, site: Site) -> std::io::Result<Server> {
+        Ok(Server { listener: TcpListener::bind(address).await?, site: Arc::new(site) })
     }
 
     /// Where it listens.
@@ -56,7 +58,7 @@ impl Server {
             tokio::select! {
                 (accepted, permit) = accepted => match accepted {
                     Ok((stream, _)) => {
-                        let connection = graceful.watch(connection(stream, self.app.clone()));
+                        let connection = graceful.watch(connection(stream, self.site.clone()));
                         tokio::spawn(async move {
                             let _permit = permit;
                             if let Err(error) = connection.await {
@@ -82,7 +84,7 @@ impl Server {
 
 fn connection(
     stream: TcpStream,
-    app: Arc<App>,
+    site: Arc<Site>,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
     impl hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send>,
@@ -90,8 +92,8 @@ fn connection(
     // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(answer(&app, request).await) }
+        let site = site.clone();
+        async move { Ok::<_, Infallible>(answer(&site, request).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -99,14 +101,21 @@ fn connection(
         .serve_connection(TokioIo::new(stream), service)
 }
 
-async fn answer(app: &App, request: Request<Incoming>) -> Response<Body> {
-    let (started, now) = (app.metrics().started(), Instant::now());
-    let response = respond(app, request).await;
-    started.answered(response.status(), now.elapsed());
+async fn answer(site: &Site, request: Request<Incoming>) -> Response<Body> {
+    let (started, now) = (site.metrics().started(), Instant::now());
+    let (name, response) = match site.route(request.method(), request.uri()) {
+        Route::App(app, name, uri) => (name, respond(&app, uri, request).await),
+        Route::Names => (None, names(site)),
+        Route::Nothing => (None, nowhere(site).response()),
+    };
+    let repeated = response.extensions().get::<Stored>().is_some();
+    started.answered(name, response.status(), repeated, now.elapsed());
     response
 }
 
-async fn respond(app: &App, request: Request<Incoming>) -> Response<Body> {
+/// An application's answer to a request, whose address is `uri` to it.
+async fn respond(app: &App, uri: Uri, mut request: Request<Incoming>) -> Response<Body> {
+    *request.uri_mut() = uri;
     let request = match arrive(request, app.limits()).await {
         Ok(request) => request,
         Err(refusal) => return refusal.response(),
@@ -116,6 +125,27 @@ async fn respond(app: &App, request: Request<Incoming>) -> Response<Body> {
         Some(Err(error)) => Refusal::from(error).response(),
         None => Refusal::new(StatusCode::NOT_FOUND, "not_found", "no route leads there").response(),
     }
+}
+
+/// The collections' names.
+fn names(site: &Site) -> Response<Body> {
+    let named = site.names().map(|name| serde_json::json!({ "name": name }));
+    json(StatusCode::OK, &serde_json::json!({ "collections": named.collect::<Vec<_>>() }))
+}
+
+fn nowhere(site: &Site) -> Refusal {
+    let names = site.names().collect::<Vec<_>>().join(", ");
+    let text = format!("ask one of the collections, as in /v1/NAME/answer; there are {names}");
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", text)
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(value.to_string())).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// A request whose body has arrived and whose address is whole.
@@ -162,14 +192,10 @@ impl Refusal {
     }
 
     fn response(self) -> Response<Body> {
-        let json = serde_json::json!({ "error": { "code": self.code, "message": self.message } });
-        let body = Full::new(Bytes::from(json.to_string())).map_err(|never| match never {});
-        let mut response = Response::new(body.boxed_unsync());
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        let content_type = HeaderValue::from_static("application/json; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, content_type);
+        let error = serde_json::json!({ "code": self.code, "message": self.message });
+        let mut response = json(self.status, &serde_json::json!({ "error": error }));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

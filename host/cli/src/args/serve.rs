@@ -2,22 +2,52 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use trine_runtime::CacheOptions;
 
 #[derive(Debug, ClapArgs)]
 pub struct Serve {
-    /// The bundle.
-    #[arg(value_name = "FILE.trine")]
-    pub bundle: PathBuf,
+    /// The bundle; or several, each but one under a name of its own: POST /v1/NAME/answer.
+    #[arg(required = true, value_name = "[NAME=]FILE.trine", value_parser = named_bundle)]
+    pub bundles: Vec<(Option<String>, PathBuf)>,
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8080", env = "TRINE_LISTEN", value_name = "ADDRESS")]
     pub listen: SocketAddr,
     /// Another address, for Prometheus: GET /metrics [default: none].
     #[arg(long, env = "TRINE_METRICS", value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,
+    /// MiB of answers that are kept, to be given again until the bundle changes; 0 keeps none.
+    #[arg(long, default_value_t = 16, value_name = "MIB", value_parser = clap::value_parser!(u64).range(0..=65_536))]
+    pub answer_cache: u64,
+    /// Seconds that an answer is given again.
+    #[arg(long, default_value_t = 600, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub answer_ttl: u64,
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+impl Serve {
+    /// Bounds on kept answers.
+    pub fn answers(&self) -> Option<CacheOptions> {
+        let time_to_live = Duration::from_secs(self.answer_ttl);
+        let bytes = (self.answer_cache as usize) << 20;
+        (bytes > 0).then_some(CacheOptions { time_to_live, bytes })
+    }
+}
+
+/// A file, or a name and a file. A file whose own name has a `=` is written with its folder: `./a=b`.
+fn named_bundle(text: &str) -> Result<(Option<String>, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.contains(['/', '\\']) => {
+            if file.is_empty() {
+                return Err("write it as NAME=FILE.trine".to_owned());
+            }
+            Ok((Some(name.to_owned()), file.into()))
+        }
+        _ => Ok((None, text.into())),
+    }
 }
 
 /// Bounds on requests.

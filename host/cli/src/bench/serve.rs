@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use trine_node::{OpenOptions, open};
-use trine_runtime::AppOptions;
 use trine_runtime::server::Server;
+use trine_runtime::{AppOptions, Site};
 
 use super::client::{Client, Reply};
 use crate::args::{BenchServe, Common};
@@ -37,11 +37,14 @@ pub fn run(args: BenchServe, common: &Common) -> Result<()> {
             app: AppOptions {
                 limits: args.limits.into(),
                 cache: Some(common.cache()?.join("compiled")),
+                // The same questions are asked again and again.
+                answers: None,
             },
         };
         let store = common.store()?;
         let node = tokio::task::block_in_place(|| open(bundle, &options, &store))?;
-        let server = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), node.app).await?;
+        let site = Site::new([(None, node.app)])?;
+        let server = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), site).await?;
         let url = format!("http://{}", server.address()?).parse()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
