@@ -15,7 +15,7 @@ use crate::about::{
 };
 use crate::application::{Application, Role};
 use crate::embed::{Cut, Gather, embed};
-use crate::models::{Loaded, graphs};
+use crate::models::Loaded;
 use crate::{ModelStore, NodeError, living};
 
 /// Evidence under which the extractive generator abstains. Of 40 questions on two handbooks and 20

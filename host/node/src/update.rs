@@ -16,7 +16,6 @@ use crate::build::whole_paths;
 use crate::edit::{Committed, Edit, Folding};
 use crate::embed::{Cut, Gather, Gathered, embed};
 use crate::living::{self, BASE, Document, Living};
-use crate::models::graphs;
 use crate::{ModelRef, ModelStore, NodeError, Step};
 
 /// What is to become of a bundle's documents.

@@ -88,11 +88,6 @@ impl Site {
         self.named.keys().map(String::as_str)
     }
 
-    /// Any of the applications; their limits are the same.
-    pub(crate) fn any(&self) -> Option<&Arc<App>> {
-        self.root.as_ref().or_else(|| self.named.values().next())
-    }
-
     /// Where a request leads.
     pub(crate) fn route(&self, method: &Method, uri: &Uri) -> Route {
         if uri.path() == "/v1/collections" && *method == Method::GET {
