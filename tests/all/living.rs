@@ -149,8 +149,8 @@ fn operate(random: &mut Random, step: usize) -> (String, Option<Vec<String>>) {
     if random.below(3) == 0 {
         return (source, None);
     }
-    let text = |part| format!("word{step}x{part} and{} more", random.below(100));
     let parts = 1 + random.below(3);
+    let text = |part| format!("word{step}x{part} and{} more", random.below(100));
     (source, Some((0..parts).map(text).collect()))
 }
 
@@ -167,7 +167,7 @@ fn ten_thousand_random_changes_agree_with_a_model() {
     let (mut random, mut step, mut commits, mut folds) = (Random(1), 0, 0, 0);
     while step < 10_000 {
         let mut edit = Edit::open(&path, &|| ()).unwrap();
-        for _ in 0..1 + random.below(12) {
+        for _ in 0..1 + random.below(24) {
             step += 1;
             match operate(&mut random, step) {
                 (source, Some(texts)) => {
@@ -194,7 +194,7 @@ fn ten_thousand_random_changes_agree_with_a_model() {
             holds(&path, &model, &mut random);
         }
     }
-    assert!(commits > 1000 && folds > 100, "{commits} {folds}");
+    assert!(commits > 500 && folds > 100, "{commits} {folds}");
 }
 
 #[test]
