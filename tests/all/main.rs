@@ -19,6 +19,7 @@ mod house;
 mod index;
 mod interrupts;
 mod limits;
+mod living;
 mod load;
 mod models;
 mod overload;

@@ -129,13 +129,6 @@ impl Graph {
         bytes::write(self)
     }
 
-    /// The vectors, in the order of the passages, as exact as they are kept: 24 bits a component.
-    pub fn vectors(&self) -> Vec<Vector> {
-        let mut nodes: Vec<u32> = (0..self.len() as u32).collect();
-        nodes.sort_unstable_by_key(|&node| self.passages[node as usize]);
-        nodes.into_iter().map(|node| self.table.vector(node)).collect()
-    }
-
     /// Number of vectors.
     pub fn len(&self) -> usize {
         self.table.len()

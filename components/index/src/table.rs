@@ -63,16 +63,6 @@ impl Table {
         self.unit.push(greatest / GREATEST as f32);
     }
 
-    /// The vector of row `row`.
-    pub(crate) fn vector(&self, row: u32) -> Vector {
-        let low = &self.low[row as usize * self.blocks()..][..self.blocks()];
-        let high = self.row(row).iter().flat_map(|codes| codes.0);
-        let whole = high.zip(low.as_flattened());
-        let whole = whole.map(|(high, &low)| (i32::from(high) << 16) + i32::from(low));
-        let unit = self.unit[row as usize];
-        Vector::normalized(whole.take(self.dimensions).map(|whole| whole as f32 * unit).collect())
-    }
-
     /// Number of vectors.
     pub(crate) fn len(&self) -> usize {
         self.unit.len()

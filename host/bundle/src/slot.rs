@@ -69,6 +69,9 @@ impl Slot {
 
     /// The sections of its table; `None` where that is not what was written.
     pub(crate) fn table(&self, file: &mut File) -> std::io::Result<Option<Vec<Section>>> {
+        if self.end() > file.metadata()?.len() {
+            return Ok(None);
+        }
         file.seek(SeekFrom::Start(self.toc_offset))?;
         let mut table = Vec::new();
         file.take(self.toc_length).read_to_end(&mut table)?;

@@ -1,6 +1,7 @@
 //! `trine add`, `remove`, `update` and `compact`: a bundle changed in place.
 
 use std::cell::RefCell;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -108,7 +109,8 @@ fn with_progress<T>(
     stop: &AtomicBool,
     run: impl FnOnce(&dyn Fn(Step) -> Result<(), NodeError>) -> Result<T, NodeError>,
 ) -> Result<T> {
-    let building = RefCell::new(Building::new(quiet));
+    // Changes are small: there is no log of them but what they print in the end.
+    let building = RefCell::new(Building::new(quiet || !std::io::stderr().is_terminal()));
     let done = run(&|step| {
         building.borrow_mut().step(step);
         if stop.load(Ordering::Relaxed) { Err(NodeError::Cancelled) } else { Ok(()) }

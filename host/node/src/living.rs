@@ -296,12 +296,13 @@ pub(crate) fn documents(reader: &Reader, segment: &str) -> Result<Vec<Document>,
     if counted != passages.len() || counted != graph.len() {
         return Err(NodeError::malformed("list of documents", "it does not fit the passages"));
     }
-    let mut vectors = graph.vectors().into_iter();
-    let mut numbers = 0..counted as u32;
+    let mut first = 0;
     let document = |entry: Entry| {
-        let count = entry.passages as usize;
-        let passages = numbers.by_ref().take(count).filter_map(|n| passages.get(n)).collect();
-        Document { entry, passages, vectors: vectors.by_ref().take(count).collect() }
+        let numbers = first..first + entry.passages;
+        first = numbers.end;
+        let found = numbers.filter_map(|n| passages.get(n).zip(graph.vector(n)));
+        let (passages, vectors) = found.unzip();
+        Document { entry, passages, vectors }
     };
     Ok(entries.into_iter().map(document).collect())
 }
