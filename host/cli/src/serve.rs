@@ -31,8 +31,8 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
     let (names, paths): (Vec<_>, Vec<_>) = args.bundles.into_iter().unzip();
     let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let nodes = open_all(&paths, &options, &common.store()?)?;
-    let follow = |(node, path): (&Node, &&Path)| Follower::new(path.to_path_buf(), node);
-    let followers = nodes.iter().zip(&paths).map(follow).collect::<Result<Vec<_>, _>>()?;
+    let following = |(node, path): (&Node, &&Path)| Follower::new(path.to_path_buf(), node);
+    let followers = nodes.iter().zip(&paths).map(following).collect::<Result<Vec<_>, _>>()?;
     let documents: u64 = nodes.iter().map(|node| node.about.documents).sum();
     let passages: u64 = nodes.iter().map(|node| node.about.passages).sum();
     let site = Site::new(names.into_iter().zip(nodes.into_iter().map(|node| node.app)))?;
