@@ -94,8 +94,13 @@ impl Served {
     /// Starts it on a free port and waits until it listens.
     pub fn start(bundle: &Path, more: &[&str]) -> Served {
         let mut command = trine_with_model(&[&"serve", &bundle, &"--listen", &"127.0.0.1:0"]);
-        let mut child =
-            command.args(more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        command.args(more);
+        Served::of(command)
+    }
+
+    /// Starts a command that serves on a free port, and waits until it listens.
+    pub fn of(mut command: Command) -> Served {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         let mut metrics = None;

@@ -9,6 +9,7 @@ mod broken_http;
 mod bundles;
 mod cli;
 mod client;
+mod collections;
 mod command;
 mod compiled;
 mod cross_encoder;
