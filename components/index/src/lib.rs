@@ -5,15 +5,20 @@
 //! It knows no model and no file: vectors come in, passages come out.
 //!
 //! [`lexical`] searches by words what the graph searches by meaning; [`fusion`] makes one ranking of both.
+//! [`Metadata`] holds what is known of documents beside their text; a [`Filter`] of it says which
+//! passages a search may find.
 
+mod bitmap;
 mod build;
 mod bytes;
 mod dot;
+mod filter;
 pub mod fusion;
 mod graph;
 mod grow;
 mod layer;
 pub mod lexical;
+mod metadata;
 pub mod passage;
 mod seed;
 pub mod setup;
@@ -21,6 +26,9 @@ mod table;
 mod vector;
 mod walk;
 
+pub use bitmap::Bitmap;
+pub use filter::{Filter, FilterError};
 pub use graph::{BuildOptions, Graph, Hit, IndexError, MAX_TOP_K};
+pub use metadata::{Date, Fields, Metadata, MetadataError, Value};
 pub use passage::{MediaType, Passage};
 pub use vector::Vector;
