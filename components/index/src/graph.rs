@@ -55,6 +55,22 @@ pub enum IndexError {
     /// The bytes are no graph of this version.
     #[error("the index's bytes cannot be read: {0}")]
     Bytes(&'static str),
+    /// An inverted index.
+    #[error(transparent)]
+    Lexical(#[from] crate::lexical::LexicalError),
+    /// The bytes are no passages.
+    #[error("the passages cannot be read: {0}")]
+    Passages(&'static str),
+    /// Parts that do not belong together.
+    #[error("{passages} passages, but {vectors} vectors and the words of {texts}")]
+    Counts {
+        /// Passages.
+        passages: usize,
+        /// Vectors in the graph.
+        vectors: usize,
+        /// Texts in the inverted index.
+        texts: usize,
+    },
     /// instant-distance's graph could not be taken out of it.
     #[error("instant-distance's graph cannot be read: {0}")]
     Seeds(#[from] postcard::Error),

@@ -19,5 +19,6 @@ mod query;
 
 pub use analyse::{Analysis, Language};
 pub use bm25::{Bm25, Match};
+pub use build::Builder;
 pub use inverted::{Fields, Inverted, LexicalError, LexicalOptions, Weights};
 pub use query::Query;

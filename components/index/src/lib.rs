@@ -1,7 +1,7 @@
 //! What the bundled index is: passages, their vectors, and the nearest-neighbour graph.
 //!
-//! Built natively, searched in wasm. The host makes a [`Graph`] and hands its bytes and the
-//! passages to the retriever component before its snapshot; nothing is parsed at request time.
+//! Built natively, searched in wasm. The host makes a [`Segment`] and hands its parts to the
+//! retriever component before its snapshot; nothing is parsed at request time.
 //! It knows no model and no file: vectors come in, passages come out.
 //!
 //! [`lexical`] searches by words what the graph searches by meaning; [`fusion`] makes one ranking of both.
@@ -20,7 +20,9 @@ mod layer;
 pub mod lexical;
 mod metadata;
 pub mod passage;
+mod passages;
 mod seed;
+mod segment;
 pub mod setup;
 mod table;
 mod vector;
@@ -31,4 +33,6 @@ pub use filter::{Filter, FilterError};
 pub use graph::{BuildOptions, Graph, Hit, IndexError, MAX_TOP_K};
 pub use metadata::{Date, Fields, Metadata, MetadataError, Value};
 pub use passage::{MediaType, Passage};
+pub use passages::Passages;
+pub use segment::{Segment, SegmentOptions};
 pub use vector::Vector;

@@ -38,11 +38,11 @@ struct Component;
 
 impl Snapshot for Component {
     fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
-        bundle::load(&part, &chunk)
+        bundle::load(part, chunk)
     }
 
     fn finish() -> Result<(), String> {
-        bundle::finish()?;
+        bundle::finish().map_err(|e| e.to_string())?;
         memory::sealed();
         Ok(())
     }
@@ -60,10 +60,10 @@ impl Retriever for Component {
         bundle::with(|bundle| {
             let embedding = embed(bundle, &query)?;
             let hits = match options.exact {
-                true => bundle.graph.scan(&embedding.vector, k),
-                false => bundle.graph.search(&embedding.vector, k),
+                true => bundle.segment.graph.scan(&embedding.vector, k),
+                false => bundle.segment.graph.search(&embedding.vector, k),
             };
-            let candidates = hits.iter().map(|hit| candidate(bundle, hit)).collect();
+            let candidates = hits.iter().filter_map(|hit| candidate(bundle, hit)).collect();
             Ok(Retrieval {
                 candidates,
                 truncated_tokens: embedding.truncated,
@@ -80,10 +80,10 @@ impl Retriever for Component {
     fn describe() -> Result<Description, Error> {
         bundle::with(|bundle| {
             Ok(Description {
-                passages: bundle.passages.len() as u32,
+                passages: bundle.segment.len() as u32,
                 documents: bundle.setup.documents,
                 model: bundle.setup.model.clone(),
-                dimensions: bundle.graph.dimensions() as u32,
+                dimensions: bundle.segment.graph.dimensions() as u32,
             })
         })
     }
@@ -94,7 +94,7 @@ fn embed(bundle: &Bundle, query: &str) -> Result<Embedding, Error> {
     let embedding = bundle.encoder.embed(&[query])?.pop();
     let embedding =
         embedding.ok_or_else(|| Error::Inference("the model returned no row".to_owned()))?;
-    let (got, wanted) = (embedding.vector.dimensions(), bundle.graph.dimensions());
+    let (got, wanted) = (embedding.vector.dimensions(), bundle.segment.graph.dimensions());
     if got != wanted {
         let model = &bundle.setup.model;
         return Err(Error::Inference(format!(
@@ -105,15 +105,15 @@ fn embed(bundle: &Bundle, query: &str) -> Result<Embedding, Error> {
     Ok(embedding)
 }
 
-fn candidate(bundle: &Bundle, hit: &Hit) -> Candidate {
-    let passage = &bundle.passages[hit.passage as usize];
-    Candidate {
+fn candidate(bundle: &Bundle, hit: &Hit) -> Option<Candidate> {
+    let passage = bundle.segment.passages.get(hit.passage)?;
+    Some(Candidate {
         passage: Passage {
             id: hit.passage,
-            source: passage.source.clone(),
-            title: passage.title.clone(),
-            headings: passage.headings.clone(),
-            text: passage.text.clone(),
+            source: passage.source,
+            title: passage.title,
+            headings: passage.headings,
+            text: passage.text,
             media_type: passage.media_type.as_str().to_owned(),
             start: passage.start,
             end: passage.end,
@@ -122,7 +122,7 @@ fn candidate(bundle: &Bundle, hit: &Hit) -> Candidate {
         dense_score: Some(hit.score),
         lexical_score: None,
         highlights: vec![],
-    }
+    })
 }
 
 bindings::export!(Component with_types_in bindings);

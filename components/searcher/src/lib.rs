@@ -34,7 +34,7 @@ struct Component;
 
 impl bindings::exports::trine::rag::snapshot::Guest for Component {
     fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
-        PARTS.with_borrow_mut(|parts| parts.append(&part, &chunk, &[setup::GRAPH]))
+        PARTS.with_borrow_mut(|parts| parts.append(part, chunk, &[setup::GRAPH]))
     }
 
     fn finish() -> Result<(), String> {

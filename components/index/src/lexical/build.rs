@@ -11,7 +11,7 @@ use super::postings::Writer;
 const FIELD_GAP: u32 = 100;
 
 /// An index in the making; its lists are compressed from the start.
-pub(super) struct Builder {
+pub struct Builder {
     options: LexicalOptions,
     analyser: Analyser,
     lengths: Vec<u32>,
@@ -39,7 +39,11 @@ impl Builder {
         }
     }
 
-    pub(super) fn add(&mut self, fields: Fields) -> Result<(), LexicalError> {
+    /// Adds the next passage.
+    ///
+    /// # Errors
+    /// [`LexicalError::TooLarge`].
+    pub fn add(&mut self, fields: Fields) -> Result<(), LexicalError> {
         let passage = self.lengths.len() as u32;
         if passage >= 1 << 31 {
             return Err(LexicalError::TooLarge);
@@ -63,7 +67,11 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Inverted, LexicalError> {
+    /// The index of what was added.
+    ///
+    /// # Errors
+    /// [`LexicalError::TooLarge`].
+    pub fn finish(self) -> Result<Inverted, LexicalError> {
         let codes = self.codes.into_terms().map(|(code, list)| (format!("{CODE}{code}"), list));
         let mut terms: Vec<(String, Writer)> = codes.chain(self.words.into_terms()).collect();
         terms.sort_unstable_by(|a, b| a.0.cmp(&b.0));

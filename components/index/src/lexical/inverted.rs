@@ -118,11 +118,16 @@ impl Inverted {
         passages: impl IntoIterator<Item = Fields<'a>>,
         options: LexicalOptions,
     ) -> Result<Inverted, LexicalError> {
-        let mut builder = Builder::new(options);
+        let mut builder = Inverted::builder(options);
         for fields in passages {
             builder.add(fields)?;
         }
         builder.finish()
+    }
+
+    /// An index that grows passage by passage.
+    pub fn builder(options: LexicalOptions) -> Builder {
+        Builder::new(options)
     }
 
     /// Reads and checks what [`Inverted::to_bytes`] wrote.
