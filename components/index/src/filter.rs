@@ -238,21 +238,27 @@ impl Test {
 
 /// The documents that have a value between the edges.
 fn between<'a>(low: Option<&Edge>, high: Option<&Edge>, field: &'a Field) -> &'a [u32] {
-    fn below<K: Key>(edge: Option<&Edge>) -> impl Fn(K) -> bool {
-        move |key| edge.is_some_and(|edge| edge.excludes(key, Ordering::Less))
-    }
-    fn above<K: Key>(edge: Option<&Edge>) -> impl Fn(K) -> bool {
-        move |key| edge.is_some_and(|edge| edge.excludes(key, Ordering::Greater))
-    }
     let is_time = |edge: &&Edge| matches!(edge.operand, Operand::Text { span: Some(_), .. });
     match low.or(high).map(|edge| &edge.operand) {
-        Some(Operand::Number(_)) => field.numbers.between(below(low), above(high)),
-        Some(Operand::Boolean(_)) => field.booleans.between(below(low), above(high)),
-        _ if !field.dates.is_empty() && low.iter().chain(&high).all(is_time) => {
-            field.dates.between(below(low), above(high))
+        Some(Operand::Number(_)) => {
+            field.numbers.between(|key| is_below(key, low), |key| is_above(key, high))
         }
-        _ => field.texts.between(below(low), above(high)),
+        Some(Operand::Boolean(_)) => {
+            field.booleans.between(|key| is_below(key, low), |key| is_above(key, high))
+        }
+        _ if !field.dates.is_empty() && low.iter().chain(&high).all(is_time) => {
+            field.dates.between(|key| is_below(key, low), |key| is_above(key, high))
+        }
+        _ => field.texts.between(|key| is_below(key, low), |key| is_above(key, high)),
     }
+}
+
+fn is_below(key: impl Key, edge: Option<&Edge>) -> bool {
+    edge.is_some_and(|edge| edge.excludes(key, Ordering::Less))
+}
+
+fn is_above(key: impl Key, edge: Option<&Edge>) -> bool {
+    edge.is_some_and(|edge| edge.excludes(key, Ordering::Greater))
 }
 
 /// A value of a column.

@@ -60,8 +60,8 @@ impl Retriever for Component {
         bundle::with(|bundle| {
             let embedding = embed(bundle, &query)?;
             let hits = match options.exact {
-                true => bundle.segment.graph.scan(&embedding.vector, k),
-                false => bundle.segment.graph.search(&embedding.vector, k),
+                true => bundle.segment.graph.scan(&embedding.vector, k, None),
+                false => bundle.segment.graph.search(&embedding.vector, k, None),
             };
             let candidates = hits.iter().filter_map(|hit| candidate(bundle, hit)).collect();
             Ok(Retrieval {
