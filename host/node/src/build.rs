@@ -8,7 +8,8 @@ use trine_corpus::{Corpus, CutOptions, Cutter, Cutting, ReadOptions, Report};
 use trine_index::lexical::Bm25;
 use trine_index::setup::{self, GeneratorSetup, RerankerSetup, RetrieverSetup};
 use trine_index::{
-    BuildOptions as GraphOptions, MediaType, Passage, Segment, SegmentOptions, Vector,
+    BuildOptions as GraphOptions, Contents, Fields, MediaType, Passage, Segment, SegmentOptions,
+    Value, Vector,
 };
 use trine_inference::{Engine, EngineOptions};
 use trine_runtime::manifest::Manifest;
@@ -244,7 +245,12 @@ fn connect(
     let graph = GraphOptions { threads, ..GraphOptions::default() };
     let options = SegmentOptions { graph, ..SegmentOptions::default() };
     let plain = |p: &Passage| plain(&p.text, p.media_type == MediaType::Markdown);
-    Segment::build(passages, vectors, plain, options, &mut report)
+    let documents = passages.chunk_by(|a, b| a.source == b.source).map(|document| {
+        let source = Value::Text(document[0].source.clone());
+        (Fields::from([("source".to_owned(), vec![source])]), document.len() as u32)
+    });
+    let contents = Contents { passages, vectors, documents: documents.collect() };
+    Segment::build(contents, plain, options, &mut report)
 }
 
 /// The application that the bundle will hold.
