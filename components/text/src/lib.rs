@@ -4,6 +4,7 @@
 //! index, the guests to answer from it, so both see the same tokens.
 
 pub mod markdown;
+pub mod questions;
 pub mod sentences;
 pub mod tokens;
 pub mod words;
