@@ -1,6 +1,7 @@
 //! The parts a component is given before its snapshot, chunk by chunk.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::de::DeserializeOwned;
 use trine_index::setup;
@@ -16,13 +17,22 @@ impl Parts {
         Parts(BTreeMap::new())
     }
 
-    /// Appends a chunk to the part of that name, which must be one of `known`.
-    pub fn append(&mut self, part: &str, chunk: &[u8], known: &[&str]) -> Result<(), String> {
-        if !known.contains(&part) {
+    /// Appends a chunk to the part of that name, which must be one of `known`. A part that comes
+    /// in one chunk is never copied.
+    pub fn append(&mut self, part: String, chunk: Vec<u8>, known: &[&str]) -> Result<(), String> {
+        if !known.contains(&part.as_str()) {
             return Err(format!("no part is called `{part}`; the parts are {known:?}"));
         }
-        self.0.entry(part.to_owned()).or_default().extend_from_slice(chunk);
+        match self.0.entry(part) {
+            Entry::Vacant(entry) => drop(entry.insert(chunk)),
+            Entry::Occupied(mut entry) => entry.get_mut().extend_from_slice(&chunk),
+        }
         Ok(())
+    }
+
+    /// Whether a part of that name was given.
+    pub fn has(&self, part: &str) -> bool {
+        self.0.contains_key(part)
     }
 
     /// Takes a part out; missing ones are an error.

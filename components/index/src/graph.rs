@@ -4,14 +4,17 @@ use std::cell::RefCell;
 
 use crate::layer::Layer;
 use crate::table::{Query, Table};
-use crate::walk::Scratch;
-use crate::{Vector, build, bytes};
+use crate::walk::{Scratch, Selection, Walk};
+use crate::{Bitmap, Vector, build, bytes};
 
 /// The greatest `top_k` there is.
 pub const MAX_TOP_K: usize = 200;
 
 /// Up to this many vectors a scan of them all costs little more than a walk, and misses nothing.
 const SCAN_UP_TO: usize = 2048;
+
+/// Up to this many admitted vectors, likewise.
+const SCAN_ADMITTED_UP_TO: usize = 4096;
 
 /// Candidates that a search has at least.
 const FEWEST_CANDIDATES: usize = 100;
@@ -55,6 +58,32 @@ pub enum IndexError {
     /// The bytes are no graph of this version.
     #[error("the index's bytes cannot be read: {0}")]
     Bytes(&'static str),
+    /// An inverted index.
+    #[error(transparent)]
+    Lexical(#[from] crate::lexical::LexicalError),
+    /// Documents' fields.
+    #[error(transparent)]
+    Metadata(#[from] crate::MetadataError),
+    /// The bytes are no passages.
+    #[error("the passages cannot be read: {0}")]
+    Passages(&'static str),
+    /// Parts that do not belong together.
+    #[error(
+        "{passages} passages, but {vectors} vectors, the words of {texts}, and documents of {cut}"
+    )]
+    Counts {
+        /// Passages.
+        passages: usize,
+        /// Vectors in the graph.
+        vectors: usize,
+        /// Texts in the inverted index.
+        texts: usize,
+        /// Passages that the documents have.
+        cut: usize,
+    },
+    /// A delta of another base.
+    #[error("the delta does not fit the index: {0}")]
+    Delta(&'static str),
     /// instant-distance's graph could not be taken out of it.
     #[error("instant-distance's graph cannot be read: {0}")]
     Seeds(#[from] postcard::Error),
@@ -74,6 +103,8 @@ pub struct Graph {
     pub(crate) table: Table,
     /// The passage of each node.
     pub(crate) passages: Vec<u32>,
+    /// The node of each passage: what `passages` is the other way round.
+    nodes: Vec<u32>,
     /// The lowest layer: all nodes.
     pub(crate) base: Layer,
     /// The layers above it, lowest first: prefixes of the nodes, ever fewer.
@@ -83,7 +114,9 @@ pub struct Graph {
 
 impl Graph {
     pub(crate) fn new(table: Table, passages: Vec<u32>, base: Layer, upper: Vec<Layer>) -> Graph {
-        Graph { table, passages, base, upper, scratch: RefCell::default() }
+        let mut nodes = vec![0; passages.len()];
+        (0..).zip(&passages).for_each(|(node, &passage)| nodes[passage as usize] = node);
+        Graph { table, passages, nodes, base, upper, scratch: RefCell::default() }
     }
 
     /// Connects `vectors`. `progress` is told now and then how many are connected; the error it
@@ -121,18 +154,22 @@ impl Graph {
         self.table.dimensions
     }
 
-    /// The `k` nearest to `query`, best first: by walking the graph, or, where that is hardly
-    /// faster, by looking at every vector.
-    pub fn search(&self, query: &Vector, k: usize) -> Vec<Hit> {
-        match self.len() <= SCAN_UP_TO {
-            true => self.scan(query, k),
-            false => self.walk(query, k, (2 * k).max(FEWEST_CANDIDATES)),
+    /// The `k` nearest to `query`, best first, of the passages that are `admitted`, or of all: by
+    /// walking the graph, or, where that is hardly faster, by looking at every vector.
+    pub fn search(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
+        let (count, few) = match admitted {
+            None => (self.len(), SCAN_UP_TO),
+            Some(admitted) => (admitted.count(), SCAN_ADMITTED_UP_TO),
+        };
+        match count <= few {
+            true => self.scan(query, k, admitted),
+            false => self.walk(query, k, (2 * k).max(FEWEST_CANDIDATES), admitted),
         }
     }
 
     /// The `k` nearest, found by walking the graph with a list of `ef` candidates, at least `k`:
     /// approximate. The more candidates, the better and slower. Equal scores rank by number.
-    pub fn walk(&self, query: &Vector, k: usize, ef: usize) -> Vec<Hit> {
+    pub fn walk(&self, query: &Vector, k: usize, ef: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
         if self.is_empty() {
             return vec![];
         }
@@ -140,16 +177,44 @@ impl Graph {
         let query = self.table.query(query.as_slice());
         let down = |node, layer| scratch.descend(&self.table, layer, &query, node);
         let entry = self.upper.iter().rev().fold(0, down);
-        scratch.walk(&self.table, &self.base, &query, entry, ef.max(k));
+        match admitted {
+            None => scratch.walk(&self.table, &self.base, &query, entry, ef.max(k)),
+            Some(admitted) => {
+                let selection = Selection { passages: &self.passages, admitted };
+                let seeds = self.upper.first().map_or(self.len(), Layer::len) as u32;
+                let walk =
+                    Walk { table: &self.table, links: &self.base, query: &query, ef: ef.max(k) };
+                scratch.walk_selected(&walk, entry, seeds, selection);
+            }
+        }
         // The walk's scores are rough: a few more than asked for are scored exactly.
         let near = scratch.best.iter().take(k.saturating_mul(2));
         best(near.map(|candidate| self.hit(&query, candidate.node)).collect(), k)
     }
 
     /// The `k` nearest, found by looking at every vector: exact. Equal scores rank by number.
-    pub fn scan(&self, query: &Vector, k: usize) -> Vec<Hit> {
+    pub fn scan(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
         let query = self.table.query(query.as_slice());
-        best((0..self.len() as u32).map(|node| self.hit(&query, node)).collect(), k)
+        let node = |passage| self.nodes.get(passage as usize).copied();
+        let nodes: Vec<u32> = match admitted {
+            None => (0..self.len() as u32).collect(),
+            Some(admitted) => admitted.iter().filter_map(node).collect(),
+        };
+        let near = self.table.near(&query, nodes, k);
+        best(near.into_iter().map(|node| self.hit(&query, node)).collect(), k)
+    }
+
+    /// The cosines of `query` and each of `passages`, which are below [`Graph::len`]; 0 for others.
+    pub fn cosines(&self, query: &Vector, passages: &[u32]) -> Vec<f32> {
+        let query = self.table.query(query.as_slice());
+        let node = |passage: &u32| self.nodes.get(*passage as usize);
+        let cosine = |passage| node(passage).map_or(0.0, |&node| self.table.score(&query, node));
+        passages.iter().map(cosine).collect()
+    }
+
+    /// The vector of a passage, to 24 bits a component.
+    pub fn vector(&self, passage: u32) -> Option<Vector> {
+        Some(self.table.vector(*self.nodes.get(passage as usize)?))
     }
 
     fn hit(&self, query: &Query, node: u32) -> Hit {

@@ -4,14 +4,25 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lexical::Bm25;
+
 /// Part: one of the structs below, as JSON.
 pub const SETUP: &str = "setup";
 /// Part: the bytes of the model's `tokenizer.json`.
 pub const TOKENIZER: &str = "tokenizer";
-/// Part: passages, each chunk a postcard-encoded `Vec<Passage>`, in the order of their numbers.
-pub const PASSAGES: &str = "passages";
 /// Part: a [`crate::Graph`]'s bytes.
 pub const GRAPH: &str = "graph";
+/// Part: a [`crate::lexical::Inverted`]'s bytes.
+pub const LEXICAL: &str = "lexical";
+/// Part: [`crate::Passages`]' bytes.
+pub const PASSAGES: &str = "passages";
+
+/// Part: [`crate::Metadata`]'s bytes.
+pub const METADATA: &str = "metadata";
+/// Stands before the name of a part that is the delta's instead of the base's.
+pub const DELTA: &str = "delta/";
+/// Part: the base's passages that are gone, a postcard-encoded `Vec<u32>` of rising numbers.
+pub const REMOVED: &str = "delta/removed";
 
 /// How token embeddings become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +45,7 @@ pub enum Scoring {
 }
 
 /// The retriever's settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetrieverSetup {
     /// The model's name, as answers show it.
     pub model: String,
@@ -46,6 +57,8 @@ pub struct RetrieverSetup {
     pub pooling: Pooling,
     /// Documents the passages come from.
     pub documents: u32,
+    /// How words are weighed.
+    pub bm25: Bm25,
 }
 
 /// The reranker's settings.

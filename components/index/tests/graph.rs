@@ -33,8 +33,8 @@ fn recall(graph: &Graph, queries: &[Vector], k: usize, ef: usize) -> f64 {
     let found: usize = queries
         .iter()
         .map(|query| {
-            let exact = passages(&graph.scan(query, k));
-            graph.walk(query, k, ef).iter().filter(|hit| exact.contains(&hit.passage)).count()
+            let exact = passages(&graph.scan(query, k, None));
+            graph.walk(query, k, ef, None).iter().filter(|hit| exact.contains(&hit.passage)).count()
         })
         .sum();
     found as f64 / (queries.len() * k) as f64
@@ -61,7 +61,7 @@ fn hits_are_best_first_and_score_by_cosine() {
     for dimensions in [16, 64, 100, 384] {
         let vectors = clustered(500, dimensions, 3);
         let graph = build(vectors.clone());
-        for hits in [graph.search(&vectors[42], 5), graph.walk(&vectors[42], 5, 50)] {
+        for hits in [graph.search(&vectors[42], 5, None), graph.walk(&vectors[42], 5, 50, None)] {
             assert_eq!((hits.len(), hits[0].passage), (5, 42));
             assert!(hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
             for hit in hits {
@@ -78,7 +78,7 @@ fn equal_scores_rank_by_number() {
     vectors[30] = vectors[11].clone();
     vectors[7] = vectors[11].clone();
     let graph = build(vectors.clone());
-    for hits in [graph.search(&vectors[11], 4), graph.walk(&vectors[11], 4, 40)] {
+    for hits in [graph.search(&vectors[11], 4, None), graph.walk(&vectors[11], 4, 40, None)] {
         assert_eq!(passages(&hits)[..3], [7, 11, 30]);
     }
 }
@@ -90,21 +90,21 @@ fn a_vector_far_larger_in_one_component_is_found_too() {
     spike[9] = 1.0;
     vectors[123] = Vector::normalized(spike);
     let graph = build(vectors.clone());
-    assert_eq!(graph.walk(&vectors[123], 1, 20)[0].passage, 123);
+    assert_eq!(graph.walk(&vectors[123], 1, 20, None)[0].passage, 123);
 }
 
 #[test]
 fn no_vectors_one_vector_and_more_asked_for_than_there_are() {
     let none = build(vec![]);
     let query = Vector::normalized(vec![1.0, 0.0]);
-    assert!(none.search(&query, 10).is_empty() && none.walk(&query, 10, 10).is_empty());
+    assert!(none.search(&query, 10, None).is_empty() && none.walk(&query, 10, 10, None).is_empty());
     assert!(Graph::from_bytes(&none.to_bytes()).unwrap().is_empty());
     let one = build(vec![query.clone()]);
-    assert_eq!(one.search(&query, 10).len(), 1);
-    assert_eq!(one.walk(&query, 10, 10).len(), 1);
-    assert!(one.scan(&query, 0).is_empty() && one.walk(&query, 0, 0).is_empty());
+    assert_eq!(one.search(&query, 10, None).len(), 1);
+    assert_eq!(one.walk(&query, 10, 10, None).len(), 1);
+    assert!(one.scan(&query, 0, None).is_empty() && one.walk(&query, 0, 0, None).is_empty());
     let three = build(clustered(3, 8, 1));
-    assert_eq!(three.walk(&three_dimensions(), 200, 400).len(), 3);
+    assert_eq!(three.walk(&three_dimensions(), 200, 400, None).len(), 3);
 }
 
 /// Of another length than the index has; the missing components count as zeros.
@@ -116,11 +116,11 @@ fn three_dimensions() -> Vector {
 fn vectors_without_direction_or_components_are_no_danger() {
     let zeros = build(vec![Vector::normalized(vec![0.0; 8]); 5]);
     let query = Vector::normalized(vec![1.0; 8]);
-    assert_eq!(passages(&zeros.walk(&query, 5, 10)), [0, 1, 2, 3, 4]);
-    assert_eq!(zeros.search(&Vector::normalized(vec![f32::NAN; 8]), 2).len(), 2);
-    assert_eq!(zeros.walk(&Vector::normalized(vec![f32::NAN; 8]), 2, 5).len(), 2);
+    assert_eq!(passages(&zeros.walk(&query, 5, 10, None)), [0, 1, 2, 3, 4]);
+    assert_eq!(zeros.search(&Vector::normalized(vec![f32::NAN; 8]), 2, None).len(), 2);
+    assert_eq!(zeros.walk(&Vector::normalized(vec![f32::NAN; 8]), 2, 5, None).len(), 2);
     let empty = build(vec![Vector::normalized(vec![]); 3]);
-    assert_eq!(empty.search(&query, 2).len(), 2);
+    assert_eq!(empty.search(&query, 2, None).len(), 2);
 }
 
 #[test]
@@ -189,9 +189,9 @@ fn changed_bytes_are_refused_or_harmless() {
             Err(_) => refused += 1,
             Ok(graph) => {
                 read += 1;
-                let hits = graph.walk(&query, 10, 30);
+                let hits = graph.walk(&query, 10, 30, None);
                 assert!(hits.iter().all(|hit| (hit.passage as usize) < graph.len()));
-                assert_eq!(graph.scan(&query, 10).len(), 10.min(graph.len()));
+                assert_eq!(graph.scan(&query, 10, None).len(), 10.min(graph.len()));
             }
         }
     }

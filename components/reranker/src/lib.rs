@@ -58,7 +58,7 @@ struct Component;
 impl Snapshot for Component {
     fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
         let known = [setup::SETUP, setup::TOKENIZER];
-        PARTS.with_borrow_mut(|parts| parts.append(&part, &chunk, &known))
+        PARTS.with_borrow_mut(|parts| parts.append(part, chunk, &known))
     }
 
     fn finish() -> Result<(), String> {

@@ -34,7 +34,7 @@ struct Component;
 
 impl bindings::exports::trine::rag::snapshot::Guest for Component {
     fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
-        PARTS.with_borrow_mut(|parts| parts.append(&part, &chunk, &[setup::GRAPH]))
+        PARTS.with_borrow_mut(|parts| parts.append(part, chunk, &[setup::GRAPH]))
     }
 
     fn finish() -> Result<(), String> {
@@ -52,7 +52,7 @@ impl bindings::Guest for Component {
     fn search(query: Vec<f32>, k: u32, ef: u32) -> Vec<(u32, f32)> {
         let query = Vector::normalized(query);
         GRAPH.with_borrow(|graph| {
-            let hits = graph.as_ref().map(|g| g.walk(&query, k as usize, ef as usize));
+            let hits = graph.as_ref().map(|g| g.walk(&query, k as usize, ef as usize, None));
             hits.unwrap_or_default().iter().map(|hit| (hit.passage, hit.score)).collect()
         })
     }

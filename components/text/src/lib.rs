@@ -10,12 +10,17 @@ pub mod snippet;
 pub mod tokens;
 pub mod words;
 
+/// `text` without its markup, where `markdown` says that it has any.
+pub fn plain(text: &str, markdown: bool) -> String {
+    if markdown { markdown::plain(text) } else { text.to_owned() }
+}
+
 /// What an encoder reads of a passage: title, headings and plain text, a line each.
 ///
 /// `markdown` says that `text` is Markdown whose markup is to be removed; the empty
 /// title and no headings leave the text alone.
 pub fn passage_input(title: &str, headings: &[String], text: &str, markdown: bool) -> String {
-    let plain = if markdown { markdown::plain(text) } else { text.to_owned() };
+    let plain = plain(text, markdown);
     let mut input = String::with_capacity(title.len() + plain.len() + 64);
     for part in std::iter::once(title).chain(headings.iter().map(String::as_str)) {
         if !part.is_empty() {

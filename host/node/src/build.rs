@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use trine_bundle::Writer;
 use trine_corpus::{Corpus, CutOptions, Cutter, Cutting, ReadOptions, Report};
+use trine_index::lexical::Bm25;
 use trine_index::setup::{self, GeneratorSetup, RerankerSetup, RetrieverSetup};
-use trine_index::{BuildOptions as GraphOptions, Graph, Passage, Vector};
+use trine_index::{
+    BuildOptions as GraphOptions, Contents, Fields, MediaType, Passage, Segment, SegmentOptions,
+    Value, Vector,
+};
 use trine_inference::{Engine, EngineOptions};
 use trine_runtime::manifest::Manifest;
 use trine_runtime::snapshot::{Part, snapshot};
-use trine_text::passage_input;
 use trine_text::tokens::{Encoded, Encoder};
+use trine_text::{passage_input, plain};
 
 use crate::about::{ABOUT, About, Chunking, SPIN_TOML, component_section, file_name};
 use crate::models::{Loaded, graphs};
@@ -22,8 +26,6 @@ use crate::{ModelStore, NodeError};
 const THRESHOLD: f32 = 0.375;
 /// Tokens embedded in one call: enough to keep every thread busy.
 const BATCH_TOKENS: usize = 16 * 1024;
-/// Passages handed to the retriever at once while it is filled.
-const PASSAGES_A_CHUNK: usize = 1024;
 
 /// What to index.
 pub struct Input<'a> {
@@ -102,7 +104,7 @@ pub fn build(
 
     let indexed = embed_corpus(input.paths, options, &embedder, progress)?;
     let dimensions = indexed.vectors.first().map_or(0, Vector::dimensions);
-    let graph = connect(indexed.vectors, options.engine.threads, progress)?;
+    let segment = connect(&indexed.passages, indexed.vectors, options.engine.threads, progress)?;
 
     let about = About {
         trine: env!("CARGO_PKG_VERSION").to_owned(),
@@ -116,9 +118,7 @@ pub fn build(
         generator: embedder.reference()?,
     };
     let parts = |role: Role| match role {
-        Role::Retriever => {
-            retriever_parts(&embedder, &graph, &indexed.passages, indexed.report.documents)
-        }
+        Role::Retriever => retriever_parts(&embedder, &segment, indexed.report.documents),
         Role::Reranker => reranker_parts(&reranker),
         Role::Generator => generator_parts(&embedder),
     };
@@ -206,7 +206,7 @@ impl<'a> Batch<'a> {
         let encoded: Vec<Encoded> = passages
             .par_iter()
             .map(|p| {
-                let markdown = p.media_type == trine_index::MediaType::Markdown;
+                let markdown = p.media_type == MediaType::Markdown;
                 self.encoder.encode(&passage_input(&p.title, &p.headings, &p.text, markdown))
             })
             .collect::<Result<_, _>>()?;
@@ -232,17 +232,25 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Builds the graph on as many threads as were asked for.
+/// Builds the index on as many threads as were asked for.
 fn connect(
+    passages: &[Passage],
     vectors: Vec<Vector>,
     threads: usize,
     progress: &dyn Fn(Step) -> Result<(), NodeError>,
-) -> Result<Vec<u8>, NodeError> {
+) -> Result<Segment, NodeError> {
     let count = vectors.len();
     let mut report = |done| progress(Step::Graph { vectors: count, done });
     report(0)?;
-    let graph = Graph::build(vectors, GraphOptions { threads, ..Default::default() }, &mut report)?;
-    Ok(graph.to_bytes())
+    let graph = GraphOptions { threads, ..GraphOptions::default() };
+    let options = SegmentOptions { graph, ..SegmentOptions::default() };
+    let plain = |p: &Passage| plain(&p.text, p.media_type == MediaType::Markdown);
+    let documents = passages.chunk_by(|a, b| a.source == b.source).map(|document| {
+        let source = Value::Text(document[0].source.clone());
+        (Fields::from([("source".to_owned(), vec![source])]), document.len() as u32)
+    });
+    let contents = Contents { passages, vectors, documents: documents.collect() };
+    Segment::build(contents, plain, options, &mut report)
 }
 
 /// The application that the bundle will hold.
@@ -340,8 +348,7 @@ fn write<'a>(
 
 fn retriever_parts<'a>(
     embedder: &Loaded,
-    graph: &[u8],
-    passages: &[Passage],
+    segment: &Segment,
     documents: u64,
 ) -> Result<Vec<Part<'a>>, NodeError> {
     let setup = RetrieverSetup {
@@ -350,18 +357,15 @@ fn retriever_parts<'a>(
         max_tokens: embedder.window(),
         pooling: embedder.pooling(),
         documents: documents as u32,
+        bm25: Bm25::default(),
     };
-    let chunks = passages
-        .chunks(PASSAGES_A_CHUNK)
-        .map(postcard::to_stdvec)
-        .collect::<Result<_, _>>()
-        .map_err(|e| NodeError::malformed("passages", e))?;
-    Ok(vec![
+    let mut parts = vec![
         Part::bytes(setup::SETUP, &json(&setup)?),
         Part::bytes(setup::TOKENIZER, &embedder.tokenizer),
-        Part::bytes(setup::GRAPH, graph),
-        Part { name: setup::PASSAGES, chunks },
-    ])
+    ];
+    let segment = segment.to_parts()?;
+    parts.extend(segment.iter().map(|(name, bytes)| Part::bytes(name, bytes)));
+    Ok(parts)
 }
 
 fn reranker_parts<'a>(reranker: &Loaded) -> Result<Vec<Part<'a>>, NodeError> {

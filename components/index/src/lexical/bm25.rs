@@ -12,6 +12,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use serde::{Deserialize, Serialize};
+
 use super::postings::{Cursor, END};
 use super::query::{Clause, Query};
 
@@ -22,7 +24,7 @@ const WINDOW: usize = 4096;
 const SLACK: f32 = 1.0 + 1e-5;
 
 /// BM25's two parameters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bm25 {
     /// How soon more occurrences of a term stop to matter, at least 0.
     pub k1: f32,
@@ -134,7 +136,7 @@ impl Query<'_> {
                 cursor: self.list(clause).cursor(),
                 weight: clause.weight,
                 base: bm25.k1 * (1.0 - b),
-                slope: bm25.k1 * b / self.index.mean_length(),
+                slope: bm25.k1 * b / self.mean_length,
             }
         };
         let mut readers: Vec<Reader> = self.clauses.iter().map(reader).collect();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::analyse::Analyser;
 use super::codes::codes;
+use super::forms::Forms;
 use super::inverted::{CODE, Fields, Inverted, LexicalError, LexicalOptions, Sizes, Stored};
 use super::postings::Writer;
 
@@ -11,12 +12,14 @@ use super::postings::Writer;
 const FIELD_GAP: u32 = 100;
 
 /// An index in the making; its lists are compressed from the start.
-pub(super) struct Builder {
+pub struct Builder {
     options: LexicalOptions,
     analyser: Analyser,
     lengths: Vec<u32>,
     words: Lists,
     codes: Lists,
+    /// How often each word occurs, as it is written.
+    forms: HashMap<String, u32>,
 }
 
 /// Terms and their lists.
@@ -36,10 +39,15 @@ impl Builder {
             lengths: Vec::new(),
             words: Lists::default(),
             codes: Lists::default(),
+            forms: HashMap::new(),
         }
     }
 
-    pub(super) fn add(&mut self, fields: Fields) -> Result<(), LexicalError> {
+    /// Adds the next passage.
+    ///
+    /// # Errors
+    /// [`LexicalError::TooLarge`].
+    pub fn add(&mut self, fields: Fields) -> Result<(), LexicalError> {
         let passage = self.lengths.len() as u32;
         if passage >= 1 << 31 {
             return Err(LexicalError::TooLarge);
@@ -49,10 +57,11 @@ impl Builder {
         let headings = fields.headings.iter().map(|heading| (heading.as_str(), weights.headings));
         let mut start = 0;
         for (text, weight) in titles.chain(headings).chain([(fields.text, weights.text)]) {
-            let words = self.analyser.words(text, |word, at| {
+            let words = self.analyser.words(text, |word, at, _| {
+                count(&mut self.forms, word);
                 self.words.add(&self.analyser.stem(word), start + at, weight);
             });
-            codes(text, |code| self.codes.add(code, 0, weight));
+            codes(text, |code, _| self.codes.add(code, 0, weight));
             start += words + FIELD_GAP;
         }
         self.lengths.push(self.words.passage.len() as u32);
@@ -63,7 +72,11 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Inverted, LexicalError> {
+    /// The index of what was added.
+    ///
+    /// # Errors
+    /// [`LexicalError::TooLarge`].
+    pub fn finish(self) -> Result<Inverted, LexicalError> {
         let codes = self.codes.into_terms().map(|(code, list)| (format!("{CODE}{code}"), list));
         let mut terms: Vec<(String, Writer)> = codes.chain(self.words.into_terms()).collect();
         terms.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -87,6 +100,7 @@ impl Builder {
             terms: sizes,
             postings: &postings,
             positions: &positions,
+            forms: Forms::build(self.forms).as_bytes(),
         })
     }
 }
@@ -123,6 +137,14 @@ impl Lists {
         self.numbers
             .into_iter()
             .map(move |(name, number)| (name, std::mem::take(&mut lists[number as usize])))
+    }
+}
+
+fn count(forms: &mut HashMap<String, u32>, word: &str) {
+    match forms.get_mut(word) {
+        Some(count) => *count = count.saturating_add(1),
+        None if Forms::keeps(word) => drop(forms.insert(word.to_owned(), 1)),
+        None => {}
     }
 }
 
