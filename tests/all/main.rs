@@ -22,5 +22,6 @@ mod limits;
 mod load;
 mod models;
 mod overload;
+mod search;
 mod tensors;
 mod wit;

@@ -11,8 +11,6 @@ use crate::problem::Problem;
 const MOST: u32 = 200;
 /// Bytes a question may have; far beyond any model's window, whose cut is reported.
 const LONGEST_QUERY: usize = 16 * 1024;
-/// Bytes a filter may have.
-const LONGEST_FILTER: usize = 64 * 1024;
 /// Passages before and after one.
 const MOST_NEIGHBOURS: u32 = 10;
 /// Passages that a section is cut to.
@@ -235,16 +233,7 @@ fn read_context(fields: &mut Fields) -> Result<Option<Surroundings>, Problem> {
 /// A condition, which the retriever reads: as text, in its own order of names.
 fn read_filter(fields: &mut Fields) -> Result<Option<String>, Problem> {
     let filter = fields.take::<Map<String, Value>>("filter", "a JSON object")?;
-    let Some(filter) = filter.map(|filter| Value::Object(filter).to_string()) else {
-        return Ok(None);
-    };
-    if filter.len() > LONGEST_FILTER {
-        let bytes = filter.len();
-        return Err(Problem::Invalid(format!(
-            "the filter has {bytes} bytes; there may be {LONGEST_FILTER}"
-        )));
-    }
-    Ok(Some(filter))
+    Ok(filter.map(|filter| Value::Object(filter).to_string()))
 }
 
 fn is_auto(fields: &mut Fields, name: &'static str) -> Result<bool, Problem> {
@@ -313,8 +302,6 @@ mod tests {
         assert!(wrong("q=a&diversity=1.1").contains("0 to 1"));
         assert!(wrong("q=a&per_document=0").contains("1 to 200"));
         assert!(wrong(&format!("q={}", "a".repeat(LONGEST_QUERY + 1))).contains("bytes"));
-        let filter = format!("{{\"a\":\"{}\"}}", "b".repeat(LONGEST_FILTER));
-        assert!(wrong(&format!("q=a&filter={filter}")).contains("65536"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod index;
 mod inspect;
 mod models;
 mod progress;
+mod search;
 mod serve;
 
 use std::process::ExitCode;
@@ -21,8 +22,8 @@ use clap::Parser;
 
 use args::{Args, Command};
 
-/// Exit status of `ask` when nothing in the documents answers.
-const ABSTAINED: u8 = 3;
+/// Exit status of `ask` when nothing in the documents answers, and of `search` when nothing is found.
+const NOTHING: u8 = 3;
 
 fn main() -> ExitCode {
     quiet_drivers();
@@ -31,10 +32,8 @@ fn main() -> ExitCode {
     log(args.verbose);
     let outcome = match args.command {
         Command::Index(index) => index::run(index, &args.common).map(|()| ExitCode::SUCCESS),
-        Command::Ask(ask) => ask::run(ask, &args.common).map(|answered| match answered {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(ABSTAINED),
-        }),
+        Command::Ask(ask) => ask::run(ask, &args.common).map(found),
+        Command::Search(search) => search::run(search, &args.common).map(found),
         Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::run(inspect).map(|()| ExitCode::SUCCESS),
         Command::Models(models) => models::run(models, &args.common).map(|()| ExitCode::SUCCESS),
@@ -48,6 +47,10 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn found(anything: bool) -> ExitCode {
+    if anything { ExitCode::SUCCESS } else { ExitCode::from(NOTHING) }
 }
 
 /// Where no desktop is running, Mesa's device-selection layer complains of that on standard error
