@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SUBCOMMANDS: [&str; 8] =
-    ["index", "ask", "serve", "inspect", "models", "devices", "eval", "bench"];
+const SUBCOMMANDS: [&str; 9] =
+    ["index", "ask", "search", "serve", "inspect", "models", "devices", "eval", "bench"];
 
 /// What pages state: a page and its words, a source file and its text.
 #[rustfmt::skip]
