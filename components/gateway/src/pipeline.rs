@@ -247,8 +247,7 @@ fn candidate(passage: RerankPassage, id: u32) -> Candidate {
 fn query_warnings(truncated: u32) -> Vec<String> {
     let cut = (truncated > 0).then(|| {
         format!(
-            "the query is longer than the embedder's window: its last {truncated} tokens were \
-             not read"
+            "the query is longer than the embedder's window: {truncated} of its tokens were not read"
         )
     });
     cut.into_iter().collect()
