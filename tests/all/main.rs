@@ -16,6 +16,7 @@ mod fair;
 mod fixture;
 mod gpu;
 mod house;
+mod hybrid;
 mod index;
 mod interrupts;
 mod limits;
