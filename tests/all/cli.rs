@@ -273,7 +273,7 @@ fn eval_measures_a_collection() {
         ("qrels/test.tsv", qrels.as_bytes()),
     ]);
     let ranking = collection.path().join("run.trec");
-    for (stage, mode) in [("dense", "dense"), ("hybrid", "hybrid"), ("rerank", "hybrid")] {
+    for (stage, mode) in [("dense", "dense"), ("rerank", "hybrid")] {
         let measured = run(trine_with_model(&[
             &"eval",
             &collection.path(),
