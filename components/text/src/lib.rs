@@ -6,6 +6,7 @@
 pub mod markdown;
 pub mod questions;
 pub mod sentences;
+pub mod snippet;
 pub mod tokens;
 pub mod words;
 

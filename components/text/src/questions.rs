@@ -69,7 +69,7 @@ const CLEAR_REQUESTS: &[&str] = &["describe", "explain", "summarise", "summarize
 /// What stands before a question and says nothing.
 const LEADS: &[&str] = &["also", "and", "but", "hello", "hey", "hi", "ok", "please", "so", "then"];
 /// What may stand between two questions.
-const JOINERS: &[&str] = &["also", "and", "plus", "then"];
+const JOINERS: &[&str] = &["also", "and", "if", "plus", "so", "then"];
 /// Words that stand for what was said before.
 const REFERENCES: &[&str] = &[
     "he", "her", "him", "his", "it", "its", "same", "she", "such", "their", "them", "these",
@@ -226,9 +226,9 @@ fn left_of_border(words: &[Word], at: usize) -> Option<usize> {
         left -= 1;
     }
     let joined = words[left..at].iter().any(|w| w.is(&["and", "plus"]));
-    let gap = words.get(left).map_or("", |word| word.gap);
-    let pause = [gap, words[at].gap].concat();
-    let listed = pause.contains([';', ')', '\n', '&', '–', '—']);
+    let marked = left < at && is_marker(&words[at - 1], &words[at]);
+    let pause = [words.get(left).map_or("", |word| word.gap), words[at].gap].concat();
+    let listed = marked || pause.contains([';', '\n', '&', '–', '—']);
     if left < 2 || !(joined || listed || pause.contains(',')) {
         return None;
     }
@@ -239,7 +239,8 @@ fn left_of_border(words: &[Word], at: usize) -> Option<usize> {
     }
     let begins = match joined || listed {
         true => follows(words, at, before),
-        false => opens(words, at, false) && !is_comment(&words[at]),
+        // "How many miles, once completed, will the trail have?" goes on behind its commas.
+        false => opens(words, at, false) && words[at].is_interrogative() && !is_comment(&words[at]),
     };
     begins.then_some(left)
 }

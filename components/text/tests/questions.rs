@@ -78,6 +78,10 @@ fn several_questions_are_told_apart() {
             "What is the telework policy plus who signs the agreement?",
             &["What is the telework policy", "who signs the agreement?"],
         ),
+        (
+            "Can flutter be predicted in theory, and if so, what is the number of modes?",
+            &["Can flutter be predicted in theory", "what is the number of modes?"],
+        ),
         // Three and more.
         (
             "Who wrote the report, when was the draft sent and where are the minutes kept?",
@@ -193,6 +197,10 @@ fn one_question_stays_whole() {
         "What does `what is it; how is it` print in the shell?",
         "What is said in (who pays and when does the shop open) of the rules?",
         "Is it free or do I have to pay?",
+        "How many miles, once completed, will the trail cover?",
+        "What month, every four years, are the ordinary general elections held on?",
+        "Who, with Jim Nantz, was a member of the broadcast team?",
+        "Do nomograms designed to predict recurrence (BCR) do a better job of predicting outcomes?",
         "What is the capital of France? Thanks a lot!",
         "Why? Because the build is red, what now?",
         "What is etcd? Why?",
