@@ -11,7 +11,9 @@ use serde_json::json;
 use trine_bundle::{Reader, Writer};
 use trine_index::lexical::Bm25;
 use trine_index::setup::{Pooling, REMOVED, RetrieverSetup, Scoring};
-use trine_index::{Index, Likeness, MediaType, Passage, SearchOptions, Segment, Vector};
+use trine_index::{
+    Fields, Index, Likeness, MediaType, Passage, SearchOptions, Segment, Value, Vector,
+};
 use trine_node::living::{Document, Entry, write_base};
 use trine_node::{
     ABOUT, About, Change, Chunking, Edit, Folding, Keeper, KeeperOptions, ModelRef, NodeError,
@@ -55,9 +57,11 @@ fn document(source: &str, texts: &[String]) -> Document {
     });
     let digest = trine_bundle::sha256_hex(texts.join("\n").as_bytes()).as_bytes()[..32].to_vec();
     let digest = digest.try_into().unwrap();
-    let entry = Entry { source: source.to_owned(), digest, passages: texts.len() as u32 };
+    let passages_count = texts.len() as u32;
+    let entry = Entry { source: source.to_owned(), digest, fields: 0, passages: passages_count };
     let vectors = texts.iter().map(|text| vector(text)).collect();
-    Document { entry, passages: passages.collect(), vectors }
+    let fields = Fields::from([("source".to_owned(), vec![Value::Text(source.to_owned())])]);
+    Document { entry, passages: passages.collect(), vectors, fields }
 }
 
 fn vector(text: &str) -> Vector {
@@ -120,7 +124,7 @@ fn holds(path: &Path, model: &Model, random: &mut Random) {
         k: usize::MAX,
         exact: true,
         bm25: Bm25::default(),
-        admitted: index.admitted(),
+        admitted: index.admitted(None).unwrap(),
         per_document: None,
         diversity: None,
     };

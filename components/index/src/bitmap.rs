@@ -153,7 +153,7 @@ mod tests {
         let mut set = Bitmap::none(500);
         ranges.iter().for_each(|range| set.insert_range(range.clone()));
         assert_eq!(set.ranges().collect::<Vec<_>>(), ranges);
-        assert_eq!(set.count(), ranges.iter().map(Range::len).sum());
+        assert_eq!(set.count(), ranges.iter().map(Range::len).sum::<usize>());
         set.insert_range(450..9000);
         assert_eq!(set.ranges().last(), Some(450..500));
     }

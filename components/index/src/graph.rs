@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use crate::layer::Layer;
 use crate::table::{Query, Table};
-use crate::walk::Scratch;
-use crate::{Vector, build, bytes};
+use crate::walk::{self, Scratch};
+use crate::{Bitmap, Vector, build, bytes};
 
 /// The greatest `top_k` there is.
 pub const MAX_TOP_K: usize = 200;
@@ -15,6 +15,12 @@ const SCAN_UP_TO: usize = 2048;
 
 /// Candidates that a search has at least.
 const FEWEST_CANDIDATES: usize = 100;
+
+/// Those of its candidates that are admitted, at least. Each takes a step or more.
+const FEWEST_ADMITTED: usize = 60;
+
+/// Vectors that are scanned in the time that a walk takes for a step, from one node to the next.
+const SCANNED_A_STEP: u64 = 100;
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +64,16 @@ pub enum IndexError {
     /// An inverted index.
     #[error(transparent)]
     Lexical(#[from] crate::lexical::LexicalError),
+    /// Documents' fields.
+    #[error(transparent)]
+    Metadata(#[from] crate::MetadataError),
     /// The bytes are no passages.
     #[error("the passages cannot be read: {0}")]
     Passages(&'static str),
     /// Parts that do not belong together.
-    #[error("{passages} passages, but {vectors} vectors and the words of {texts}")]
+    #[error(
+        "{passages} passages, but {vectors} vectors, the words of {texts}, and documents of {cut}"
+    )]
     Counts {
         /// Passages.
         passages: usize,
@@ -70,6 +81,8 @@ pub enum IndexError {
         vectors: usize,
         /// Texts in the inverted index.
         texts: usize,
+        /// Passages that the documents have.
+        cut: usize,
     },
     /// A delta of another base.
     #[error("the delta does not fit the index: {0}")]
@@ -144,35 +157,63 @@ impl Graph {
         self.table.dimensions
     }
 
-    /// The `k` nearest to `query`, best first: by walking the graph, or, where that is hardly
-    /// faster, by looking at every vector.
-    pub fn search(&self, query: &Vector, k: usize) -> Vec<Hit> {
-        match self.len() <= SCAN_UP_TO {
-            true => self.scan(query, k),
-            false => self.walk(query, k, (2 * k).max(FEWEST_CANDIDATES)),
+    /// The `k` nearest to `query`, best first, of the passages that are `admitted`, or of all: by
+    /// walking the graph, or, where that is hardly faster, by looking at each of them.
+    pub fn search(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
+        let Some(set) = admitted else {
+            return match self.len() <= SCAN_UP_TO {
+                true => self.scan(query, k, None),
+                false => self.walk(query, k, (2 * k).max(FEWEST_CANDIDATES), None),
+            };
+        };
+        let ef = (k + k / 5).max(FEWEST_ADMITTED);
+        // A walk goes through `ef` times as many nodes as there are passages for an admitted one.
+        let (count, nodes) = (set.count() as u64, self.len() as u64);
+        match count * count <= nodes * ef as u64 * SCANNED_A_STEP || self.len() <= SCAN_UP_TO {
+            true => self.scan(query, k, admitted),
+            false => self.walk(query, k, ef, admitted),
         }
     }
 
     /// The `k` nearest, found by walking the graph with a list of `ef` candidates, at least `k`:
-    /// approximate. The more candidates, the better and slower. Equal scores rank by number.
-    pub fn walk(&self, query: &Vector, k: usize, ef: usize) -> Vec<Hit> {
+    /// approximate. The more candidates, the better and slower. Equal scores rank by number. Where
+    /// what is near to the query is not admitted, all that is admitted is looked at.
+    pub fn walk(&self, query: &Vector, k: usize, ef: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
         if self.is_empty() {
             return vec![];
         }
         let scratch = &mut *self.scratch.borrow_mut();
-        let query = self.table.query(query.as_slice());
-        let down = |node, layer| scratch.descend(&self.table, layer, &query, node);
+        let Graph { table, passages, base, .. } = self;
+        let compared = table.query(query.as_slice());
+        let down = |node, layer| scratch.descend(table, layer, &compared, node);
         let entry = self.upper.iter().rev().fold(0, down);
-        scratch.walk(&self.table, &self.base, &query, entry, ef.max(k));
+        let ef = ef.max(k);
+        let arrived = match admitted {
+            None => scratch.walk(table, base, &compared, entry, ef, walk::all),
+            Some(admitted) => {
+                let selected = |node: u32| admitted.contains(passages[node as usize]);
+                scratch.walk(table, base, &compared, entry, ef, selected)
+            }
+        };
+        if !arrived {
+            return self.scan(query, k, admitted);
+        }
         // The walk's scores are rough: a few more than asked for are scored exactly.
-        let near = scratch.best.iter().take(k.saturating_mul(2));
-        best(near.map(|candidate| self.hit(&query, candidate.node)).collect(), k)
+        let near = scratch.best.iter().filter(|candidate| candidate.selected);
+        let near = near.take(k.saturating_mul(2));
+        best(near.map(|candidate| self.hit(&compared, candidate.node)).collect(), k)
     }
 
-    /// The `k` nearest, found by looking at every vector: exact. Equal scores rank by number.
-    pub fn scan(&self, query: &Vector, k: usize) -> Vec<Hit> {
+    /// The `k` nearest, found by looking at each vector: exact. Equal scores rank by number.
+    pub fn scan(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
         let query = self.table.query(query.as_slice());
-        best((0..self.len() as u32).map(|node| self.hit(&query, node)).collect(), k)
+        let node = |passage| self.nodes.get(passage as usize).copied();
+        let nodes: Vec<u32> = match admitted {
+            None => (0..self.len() as u32).collect(),
+            Some(admitted) => admitted.iter().filter_map(node).collect(),
+        };
+        let near = self.table.near(&query, nodes, k);
+        best(near.into_iter().map(|node| self.hit(&query, node)).collect(), k)
     }
 
     /// The cosines of `query` and each of `passages`, which are below [`Graph::len`]; 0 for others.

@@ -8,9 +8,10 @@
 //! instance, and its vectors are compared one by one.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::lexical::Highlighter;
-use crate::{Bitmap, IndexError, Passage, Segment, Vector};
+use crate::{Bitmap, Filter, FilterError, IndexError, Passage, Segment, Vector};
 
 /// Everything that can be found.
 pub struct Index {
@@ -99,10 +100,12 @@ impl Index {
     }
 
     /// How many documents the delta adds, and how many it takes from the base.
-    pub fn documents_changed(&self) -> (usize, usize) {
+    pub fn documents_changed(&self) -> (u32, u32) {
         let Some(Delta { segment, removed, .. }) = &self.delta else { return (0, 0) };
-        let added: Vec<u32> = (0..segment.len() as u32).collect();
-        (segment.passages.documents(&added), self.base.passages.documents(removed))
+        let mut documents: Vec<u32> =
+            removed.iter().map(|&passage| self.base.metadata.document_of(passage)).collect();
+        documents.dedup();
+        (segment.metadata.documents(), documents.len() as u32)
     }
 
     /// Length of each vector; 0 when there are none.
@@ -117,12 +120,6 @@ impl Index {
         segment.passages.get(number)
     }
 
-    /// Where the passage of this number comes from, unless it was removed.
-    pub fn source(&self, number: u32) -> Option<&str> {
-        let (segment, number) = self.place(number)?;
-        segment.passages.source(number)
-    }
-
     /// The vector of a passage, unless it was removed.
     pub fn vector(&self, number: u32) -> Option<Vector> {
         let (segment, number) = self.place(number)?;
@@ -132,29 +129,18 @@ impl Index {
     /// The passages around one, in the document's order, it among them; none where there is no
     /// such passage.
     pub fn around(&self, number: u32, surroundings: Surroundings) -> Vec<(u32, Passage)> {
-        let Some(passage) = self.passage(number) else { return vec![] };
-        let belongs = |other: u32| {
-            self.source(other) == Some(&passage.source)
-                && match surroundings {
-                    Surroundings::Neighbours(_) => true,
-                    Surroundings::Section(_) => {
-                        self.passage(other).is_some_and(|other| other.headings == passage.headings)
-                    }
-                }
+        let Some((segment, local)) = self.place(number) else { return vec![] };
+        let document = segment.metadata.passages_of(segment.metadata.document_of(local));
+        let range = match surroundings {
+            Surroundings::Neighbours(most) => {
+                let end = local.saturating_add(most).saturating_add(1);
+                local.saturating_sub(most).max(document.start)..end.min(document.end)
+            }
+            Surroundings::Section(most) => section(segment, local, document, most.max(1)),
         };
-        let reach = match surroundings {
-            Surroundings::Neighbours(most) => most,
-            Surroundings::Section(most) => most.saturating_sub(1),
-        };
-        let before = (0..number).rev().take(reach as usize).take_while(|&n| belongs(n)).count();
-        let after = (number + 1..self.end()).take(reach as usize).take_while(|&n| belongs(n));
-        let (mut first, mut end) = (number - before as u32, number + after.count() as u32 + 1);
-        if let Surroundings::Section(most) = surroundings {
-            // The passage in the middle, as far as the section goes.
-            first = first.max(number.saturating_sub(most / 2).min(end.saturating_sub(most)));
-            end = end.min(first.saturating_add(most.max(1)));
-        }
-        (first..end).filter_map(|number| Some((number, self.passage(number)?))).collect()
+        let first = number - local;
+        let passages = range.map(|local| Some((first + local, segment.passages.get(local)?)));
+        passages.flatten().collect()
     }
 
     /// What finds a query's words in passages.
@@ -162,10 +148,32 @@ impl Index {
         self.base.lexical.highlighter(query)
     }
 
-    /// All that were not removed.
-    pub fn admitted(&self) -> Admitted<'_> {
+    /// The passages that `filter` admits, without those that were removed.
+    ///
+    /// # Errors
+    /// When it asks for what no document has.
+    pub fn admitted(&self, filter: Option<&Filter>) -> Result<Admitted<'_>, FilterError> {
         let live = self.delta.as_ref().and_then(|delta| delta.live.as_ref());
-        Admitted { base: live.map(Cow::Borrowed), delta: None }
+        let Some(filter) = filter else {
+            return Ok(Admitted { base: live.map(Cow::Borrowed), delta: None });
+        };
+        let delta = self.delta.as_ref().map(|delta| &delta.segment.metadata);
+        let segments: Vec<_> = [&self.base.metadata].into_iter().chain(delta).collect();
+        filter.check(&segments)?;
+        let mut base = filter.admitted(&self.base.metadata);
+        if let Some(live) = live {
+            base.intersect(live);
+        }
+        let delta = delta.map(|metadata| filter.admitted(metadata));
+        Ok(Admitted { base: Some(Cow::Owned(base)), delta: delta.map(Cow::Owned) })
+    }
+
+    /// What is the same number for all passages of one document.
+    pub(crate) fn document_of(&self, number: u32) -> u32 {
+        let document = |(segment, local): (&Segment, u32)| segment.metadata.document_of(local);
+        let before =
+            if (number as usize) < self.base.len() { 0 } else { self.base.metadata.documents() };
+        before + self.place(number).map_or(0, document)
     }
 
     /// The segments, and which of their passages may be found.
@@ -195,4 +203,19 @@ impl Index {
             }
         }
     }
+}
+
+/// The passages of `document` around `passage` that stand under the same headings, up to `most`,
+/// `passage` in the middle as far as they go.
+fn section(segment: &Segment, passage: u32, document: Range<u32>, most: u32) -> Range<u32> {
+    let headings = |number| segment.passages.get(number).map(|passage| passage.headings);
+    let own = headings(passage);
+    let belongs = |&number: &u32| headings(number) == own;
+    let reach = most as usize - 1;
+    let before = (document.start..passage).rev().take(reach).take_while(belongs).count() as u32;
+    let after = (passage + 1..document.end).take(reach).take_while(belongs).count() as u32;
+    let end = passage + after + 1;
+    let middle = passage.saturating_sub(most / 2).min(end.saturating_sub(most));
+    let start = middle.max(passage - before);
+    start..end.min(start.saturating_add(most))
 }

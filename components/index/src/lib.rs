@@ -5,17 +5,21 @@
 //! It knows no model and no file: vectors come in, passages come out.
 //!
 //! [`lexical`] searches by words what the graph searches by meaning; [`fusion`] makes one ranking of both.
+//! [`Metadata`] holds what is known of documents beside their text; a [`Filter`] of it says which
+//! passages a search may find.
 
 mod bitmap;
 mod build;
 mod bytes;
 mod dot;
+mod filter;
 pub mod fusion;
 mod graph;
 mod grow;
 mod index;
 mod layer;
 pub mod lexical;
+mod metadata;
 pub mod passage;
 mod passages;
 mod search;
@@ -29,11 +33,13 @@ mod vector;
 mod walk;
 
 pub use bitmap::Bitmap;
+pub use filter::{Filter, FilterError};
 pub use graph::{BuildOptions, Graph, Hit, IndexError, MAX_TOP_K};
 pub use index::{Admitted, Index, Surroundings};
+pub use metadata::{Date, Fields, Metadata, MetadataError, Value};
 pub use passage::{MediaType, Passage};
 pub use passages::Passages;
 pub use search::{Found, Fusion, Likeness, SearchOptions};
-pub use segment::{Segment, SegmentOptions};
+pub use segment::{Contents, Segment, SegmentOptions};
 pub use spelling::{Correction, corrected};
 pub use vector::Vector;

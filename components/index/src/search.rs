@@ -3,7 +3,7 @@
 use crate::fusion::{self, fuse, reciprocal_ranks};
 use crate::index::{Admitted, Index, Part};
 use crate::lexical::{Bm25, Inverted, Query};
-use crate::{Bitmap, Graph, Hit, Vector};
+use crate::{Hit, Vector};
 
 /// How far down a search looks when more than its best is needed.
 const DEPTH: usize = 200;
@@ -120,25 +120,10 @@ fn queries<'a>(parts: &[Part<'a>], text: &str) -> Vec<Query<'a>> {
 
 /// The `depth` nearest of all parts, best first.
 fn nearest(parts: &[Part], vector: &Vector, depth: usize, exact: bool) -> Vec<Hit> {
-    best(parts, depth, |_, part| search(&part.segment.graph, vector, depth, exact, part.admitted))
-}
-
-fn search(
-    graph: &Graph,
-    vector: &Vector,
-    depth: usize,
-    exact: bool,
-    admitted: Option<&Bitmap>,
-) -> Vec<Hit> {
-    match admitted {
-        None if !exact => graph.search(vector, depth),
-        None => graph.scan(vector, depth),
-        Some(admitted) => {
-            let mut hits = graph.scan(vector, graph.len());
-            hits.retain(|hit| admitted.contains(hit.passage));
-            hits
-        }
-    }
+    best(parts, depth, |_, part| match exact {
+        true => part.segment.graph.scan(vector, depth, part.admitted),
+        false => part.segment.graph.search(vector, depth, part.admitted),
+    })
 }
 
 /// The `depth` best by words of all parts, best first.

@@ -24,9 +24,9 @@ impl Index {
 
     /// At most `most` passages of each document, `wanted` of them in all.
     fn spread(&self, ranking: Vec<Found>, most: usize, wanted: usize) -> Vec<Found> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         let within = |found: &Found| {
-            let count = counts.entry(self.source(found.passage).unwrap_or_default()).or_default();
+            let count = counts.entry(self.document_of(found.passage)).or_default();
             *count += 1;
             *count <= most
         };

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::index::Index;
+use crate::index::{Admitted, Index};
 
 /// Words of one query that are looked for among the others: each costs a walk through all words.
 const MOST: usize = 8;
@@ -26,7 +26,7 @@ impl Index {
     /// What `query` says that no passage does, and is near to what one does. Words between
     /// quotation marks, codes, and whatever is not letters alone are meant as they are written.
     pub fn misspelt(&self, query: &str) -> Vec<Correction> {
-        let all = self.admitted();
+        let all = Admitted::default();
         let parts = self.parts(&all);
         let known = |word: &str| parts.iter().any(|part| part.segment.lexical.knows(word));
         let unknown = plain_words(query).filter(|range| !known(&query[range.clone()]));

@@ -9,6 +9,12 @@ const GREATEST: i32 = 127 << 16;
 /// More components than any model gives, and few enough for sums of products to fit 31 bits.
 pub(crate) const MAX_DIMENSIONS: usize = 1 << 16;
 
+/// What sums of floats may be off by, of unit vectors.
+const ROUNDING: f32 = 1e-6;
+
+/// Rows that are compared in one go, so that their scores stay in the fastest cache.
+const ROWS: usize = 1024;
+
 /// Vectors in 24 bits a component, the size of an f32's significand, in two planes: the high 8
 /// bits, rounded, which are all that a walk reads, and 16 bits of what they leave.
 ///
@@ -32,6 +38,8 @@ pub(crate) struct Query {
     factors: Vec<Factors>,
     /// What a product is multiplied by, beside the row's unit, to be a cosine.
     unit: f32,
+    /// How far such a cosine may be off: so much, and so much times the row's unit.
+    error: [f32; 2],
 }
 
 impl Table {
@@ -96,12 +104,19 @@ impl Table {
         let mut floats = vec![[0.0; BLOCK]; self.blocks()];
         floats.as_flattened_mut().iter_mut().zip(vector).for_each(|(to, x)| *to = *x);
         let factors = floats.iter().map(|block| block.map(|x| (x * factor).round() as i16));
-        Query { factors: factors.collect(), unit: greatest / finest * 65536.0, floats }
+        // A row's codes are off by half of their last place, the query's factors by half of theirs,
+        // and a unit vector's components sum up to the root of their number at most.
+        let sum: f32 = vector.iter().map(|x| x.abs()).sum();
+        let error = [
+            0.5 * greatest / finest * (self.dimensions as f32).sqrt() + ROUNDING,
+            f32::from(1u16 << 15) * sum,
+        ];
+        Query { factors: factors.collect(), unit: greatest / finest * 65536.0, floats, error }
     }
 
     /// Room for [`Table::query_row`].
     pub(crate) fn empty_query(&self) -> Query {
-        Query { floats: vec![], factors: vec![], unit: 0.0 }
+        Query { floats: vec![], factors: vec![], unit: 0.0, error: [0.0; 2] }
     }
 
     /// Row `row`, ready to be compared with others; takes the place of what `query` was.
@@ -124,6 +139,29 @@ impl Table {
         rows.iter()
             .zip(dots.iter())
             .map(|(&row, &dot)| dot as f32 * (query.unit * self.unit[row as usize]))
+    }
+
+    /// Those of `rows` that may be among the `k` nearest to `query`, which [`Table::query`] made: as
+    /// rough scores show it, whose greatest errors are known.
+    pub(crate) fn near(&self, query: &Query, mut rows: Vec<u32>, k: usize) -> Vec<u32> {
+        let [error, by_unit] = query.error;
+        let error = |row: u32| error + by_unit * self.unit[row as usize];
+        // What each scores at least.
+        let mut least = Vec::with_capacity(rows.len());
+        let mut dots = vec![];
+        for some in rows.chunks(ROWS) {
+            let scores = self.scores(query, some, &mut dots);
+            least.extend(some.iter().zip(scores).map(|(&row, score)| score - error(row)));
+        }
+        if k == 0 || k >= rows.len() {
+            return rows;
+        }
+        let mut sorted = least.clone();
+        let (_, &mut kth, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
+        let mut least = least.into_iter();
+        // A query of no numbers is near to all.
+        rows.retain(|&row| least.next().is_none_or(|least| !(least + 2.0 * error(row) < kth)));
+        rows
     }
 
     /// The cosine of `query`, which [`Table::query`] made, and row `row`.

@@ -9,19 +9,29 @@ pub(crate) trait Links {
     fn of(&self, node: u32) -> impl Iterator<Item = u32>;
 }
 
+/// How many times as many nodes as it shall find a walk holds at most.
+const PATIENCE: usize = 16;
+
 /// A node that a walk came upon.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub(crate) score: f32,
     pub(crate) node: u32,
+    /// Whether it is one of those looked for.
+    pub(crate) selected: bool,
     /// Whether its neighbours were looked at.
     expanded: bool,
 }
 
 impl Candidate {
-    pub(crate) fn new(score: f32, node: u32) -> Candidate {
-        Candidate { score, node, expanded: false }
+    pub(crate) fn new(score: f32, node: u32, selected: bool) -> Candidate {
+        Candidate { score, node, selected, expanded: false }
     }
+}
+
+/// Looks for all nodes.
+pub(crate) fn all(_node: u32) -> bool {
+    true
 }
 
 /// What a walk works in, kept between walks.
@@ -31,6 +41,8 @@ pub(crate) struct Scratch {
     visited: Vec<u64>,
     /// The best nodes so far, best first.
     pub(crate) best: Vec<Candidate>,
+    /// How many of them are selected.
+    selected: usize,
     fresh: Vec<u32>,
     dots: Vec<i32>,
 }
@@ -44,20 +56,31 @@ impl Scratch {
         new
     }
 
-    /// Puts a candidate in its place among the best `ef`, if it has one, and returns the place.
-    fn keep(&mut self, score: f32, node: u32, ef: usize) -> usize {
-        if self.best.len() >= ef {
-            if self.best.last().is_some_and(|worst| score <= worst.score) {
-                return usize::MAX;
-            }
+    /// Puts a candidate in its place among the best, if it has one, and returns the place. The best
+    /// end with the last of `ef` selected ones.
+    fn keep(&mut self, candidate: Candidate, ef: usize) -> usize {
+        let no_better = |worst: &Candidate| candidate.score <= worst.score;
+        if self.selected >= ef && self.best.last().is_none_or(no_better) {
+            return usize::MAX;
+        }
+        let place = self.best.partition_point(|other| other.score >= candidate.score);
+        self.best.insert(place, candidate);
+        self.selected += usize::from(candidate.selected);
+        while self.selected > ef || self.selected == ef && !self.last_is_selected() {
+            self.selected -= usize::from(self.last_is_selected());
             self.best.pop();
         }
-        let place = self.best.partition_point(|other| other.score >= score);
-        self.best.insert(place, Candidate::new(score, node));
         place
     }
 
-    /// Leaves in `best` the `ef` nodes nearest to `query` that a walk from `entry` finds.
+    fn last_is_selected(&self) -> bool {
+        self.best.last().is_none_or(|last| last.selected)
+    }
+
+    /// Leaves in `best` the `ef` nodes nearest to `query` that a walk from `entry` finds among those
+    /// that are `selected`, and all others that it found to be as near. The walk goes through those
+    /// like through any: what is selected need not be connected. It gives up, and returns false,
+    /// where there are too many others.
     pub(crate) fn walk(
         &mut self,
         table: &Table,
@@ -65,12 +88,14 @@ impl Scratch {
         query: &Query,
         entry: u32,
         ef: usize,
-    ) {
+        selected: impl Fn(u32) -> bool + Copy,
+    ) -> bool {
         self.best.clear();
+        self.selected = 0;
         self.visited.clear();
         self.visited.resize(table.len().div_ceil(64), 0);
         self.visit(entry);
-        self.look_at(table, query, &[entry], ef);
+        self.look_at(table, query, &[entry], ef, selected);
         let mut next = 0;
         while let Some(candidate) = self.best.get_mut(next) {
             if std::mem::replace(&mut candidate.expanded, true) {
@@ -81,9 +106,13 @@ impl Scratch {
             let mut fresh = std::mem::take(&mut self.fresh);
             fresh.clear();
             fresh.extend(links.of(node).filter(|&node| self.visit(node)));
-            next = next.min(self.look_at(table, query, &fresh, ef));
+            next = next.min(self.look_at(table, query, &fresh, ef, selected));
             self.fresh = fresh;
+            if self.best.len() > ef.saturating_mul(PATIENCE) {
+                return false;
+            }
         }
+        true
     }
 
     /// The node that steps to ever nearer neighbours lead to from `entry`, of those nearest to `query`.
@@ -112,12 +141,22 @@ impl Scratch {
     }
 
     /// Compares `nodes` with the query; returns the best place that one of them took.
-    fn look_at(&mut self, table: &Table, query: &Query, nodes: &[u32], ef: usize) -> usize {
+    fn look_at(
+        &mut self,
+        table: &Table,
+        query: &Query,
+        nodes: &[u32],
+        ef: usize,
+        selected: impl Fn(u32) -> bool,
+    ) -> usize {
         let mut dots = std::mem::take(&mut self.dots);
         let scores = table.scores(query, nodes, &mut dots);
-        let place = nodes.iter().zip(scores).map(|(&node, score)| self.keep(score, node, ef));
-        let place = place.min().unwrap_or(usize::MAX);
+        let candidates = nodes
+            .iter()
+            .zip(scores)
+            .map(|(&node, score)| Candidate::new(score, node, selected(node)));
+        let place = candidates.map(|candidate| self.keep(candidate, ef)).min();
         self.dots = dots;
-        place
+        place.unwrap_or(usize::MAX)
     }
 }

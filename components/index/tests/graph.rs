@@ -1,6 +1,6 @@
 //! A graph, built, written, read and searched.
 
-use trine_index::{BuildOptions, Graph, Hit, IndexError, Vector};
+use trine_index::{Bitmap, BuildOptions, Graph, Hit, IndexError, Vector};
 
 /// Numbers that look random, from -1 to 1.
 fn random(seed: u64) -> impl FnMut() -> f32 {
@@ -33,8 +33,8 @@ fn recall(graph: &Graph, queries: &[Vector], k: usize, ef: usize) -> f64 {
     let found: usize = queries
         .iter()
         .map(|query| {
-            let exact = passages(&graph.scan(query, k));
-            graph.walk(query, k, ef).iter().filter(|hit| exact.contains(&hit.passage)).count()
+            let exact = passages(&graph.scan(query, k, None));
+            graph.walk(query, k, ef, None).iter().filter(|hit| exact.contains(&hit.passage)).count()
         })
         .sum();
     found as f64 / (queries.len() * k) as f64
@@ -61,7 +61,7 @@ fn hits_are_best_first_and_score_by_cosine() {
     for dimensions in [16, 64, 100, 384] {
         let vectors = clustered(500, dimensions, 3);
         let graph = build(vectors.clone());
-        for hits in [graph.search(&vectors[42], 5), graph.walk(&vectors[42], 5, 50)] {
+        for hits in [graph.search(&vectors[42], 5, None), graph.walk(&vectors[42], 5, 50, None)] {
             assert_eq!((hits.len(), hits[0].passage), (5, 42));
             assert!(hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
             for hit in hits {
@@ -78,7 +78,7 @@ fn equal_scores_rank_by_number() {
     vectors[30] = vectors[11].clone();
     vectors[7] = vectors[11].clone();
     let graph = build(vectors.clone());
-    for hits in [graph.search(&vectors[11], 4), graph.walk(&vectors[11], 4, 40)] {
+    for hits in [graph.search(&vectors[11], 4, None), graph.walk(&vectors[11], 4, 40, None)] {
         assert_eq!(passages(&hits)[..3], [7, 11, 30]);
     }
 }
@@ -90,21 +90,21 @@ fn a_vector_far_larger_in_one_component_is_found_too() {
     spike[9] = 1.0;
     vectors[123] = Vector::normalized(spike);
     let graph = build(vectors.clone());
-    assert_eq!(graph.walk(&vectors[123], 1, 20)[0].passage, 123);
+    assert_eq!(graph.walk(&vectors[123], 1, 20, None)[0].passage, 123);
 }
 
 #[test]
 fn no_vectors_one_vector_and_more_asked_for_than_there_are() {
     let none = build(vec![]);
     let query = Vector::normalized(vec![1.0, 0.0]);
-    assert!(none.search(&query, 10).is_empty() && none.walk(&query, 10, 10).is_empty());
+    assert!(none.search(&query, 10, None).is_empty() && none.walk(&query, 10, 10, None).is_empty());
     assert!(Graph::from_bytes(&none.to_bytes()).unwrap().is_empty());
     let one = build(vec![query.clone()]);
-    assert_eq!(one.search(&query, 10).len(), 1);
-    assert_eq!(one.walk(&query, 10, 10).len(), 1);
-    assert!(one.scan(&query, 0).is_empty() && one.walk(&query, 0, 0).is_empty());
+    assert_eq!(one.search(&query, 10, None).len(), 1);
+    assert_eq!(one.walk(&query, 10, 10, None).len(), 1);
+    assert!(one.scan(&query, 0, None).is_empty() && one.walk(&query, 0, 0, None).is_empty());
     let three = build(clustered(3, 8, 1));
-    assert_eq!(three.walk(&three_dimensions(), 200, 400).len(), 3);
+    assert_eq!(three.walk(&three_dimensions(), 200, 400, None).len(), 3);
 }
 
 /// Of another length than the index has; the missing components count as zeros.
@@ -116,11 +116,11 @@ fn three_dimensions() -> Vector {
 fn vectors_without_direction_or_components_are_no_danger() {
     let zeros = build(vec![Vector::normalized(vec![0.0; 8]); 5]);
     let query = Vector::normalized(vec![1.0; 8]);
-    assert_eq!(passages(&zeros.walk(&query, 5, 10)), [0, 1, 2, 3, 4]);
-    assert_eq!(zeros.search(&Vector::normalized(vec![f32::NAN; 8]), 2).len(), 2);
-    assert_eq!(zeros.walk(&Vector::normalized(vec![f32::NAN; 8]), 2, 5).len(), 2);
+    assert_eq!(passages(&zeros.walk(&query, 5, 10, None)), [0, 1, 2, 3, 4]);
+    assert_eq!(zeros.search(&Vector::normalized(vec![f32::NAN; 8]), 2, None).len(), 2);
+    assert_eq!(zeros.walk(&Vector::normalized(vec![f32::NAN; 8]), 2, 5, None).len(), 2);
     let empty = build(vec![Vector::normalized(vec![]); 3]);
-    assert_eq!(empty.search(&query, 2).len(), 2);
+    assert_eq!(empty.search(&query, 2, None).len(), 2);
 }
 
 #[test]
@@ -189,9 +189,9 @@ fn changed_bytes_are_refused_or_harmless() {
             Err(_) => refused += 1,
             Ok(graph) => {
                 read += 1;
-                let hits = graph.walk(&query, 10, 30);
+                let hits = graph.walk(&query, 10, 30, None);
                 assert!(hits.iter().all(|hit| (hit.passage as usize) < graph.len()));
-                assert_eq!(graph.scan(&query, 10).len(), 10.min(graph.len()));
+                assert_eq!(graph.scan(&query, 10, None).len(), 10.min(graph.len()));
             }
         }
     }
@@ -207,6 +207,80 @@ fn great_lengths_in_few_bytes_are_refused() {
                 let head = [2, dimensions, count, layers, u32::MAX, count];
                 let bytes: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
                 assert!(Graph::from_bytes(&bytes).is_err(), "{head:?}");
+            }
+        }
+    }
+}
+
+/// The share of the exact hits that filtered searches find, and whether all they find is admitted.
+fn filtered_recall(graph: &Graph, queries: &[Vector], admitted: &Bitmap) -> f64 {
+    let (mut found, mut exact) = (0, 0);
+    for query in queries {
+        let truth = passages(&graph.scan(query, 10, Some(admitted)));
+        let hits = passages(&graph.search(query, 10, Some(admitted)));
+        assert_eq!(hits.len(), admitted.count().min(10));
+        assert!(hits.iter().all(|&passage| admitted.contains(passage)));
+        found += hits.iter().filter(|hit| truth.contains(hit)).count();
+        exact += truth.len();
+    }
+    found as f64 / exact.max(1) as f64
+}
+
+/// At every selectivity, by chance, and all that is nearest to a point or farthest from it.
+#[test]
+fn a_filtered_search_finds_what_a_filtered_scan_finds() {
+    let mut vectors = clustered(8_100, 48, 11);
+    let queries = vectors.split_off(8_000);
+    let graph = build(vectors.clone());
+    let mut near: Vec<u32> = (0..8_000).collect();
+    near.sort_by(|&a, &b| {
+        let cosine = |i: u32| vectors[i as usize].cosine(&vectors[0]);
+        cosine(b).total_cmp(&cosine(a))
+    });
+    let far: Vec<u32> = near.iter().rev().copied().collect();
+    let mut next = random(4);
+    for count in [0, 1, 5, 80, 800, 4_000, 7_000, 8_000] {
+        let mut sets = vec![Bitmap::none(8_000); 3];
+        near[..count].iter().for_each(|&passage| sets[0].insert(passage));
+        far[..count].iter().for_each(|&passage| sets[1].insert(passage));
+        let share = count as f32 / 4_000.0 - 1.0;
+        (0..8_000).filter(|_| next() < share).for_each(|passage| sets[2].insert(passage));
+        for set in &sets {
+            let recall = filtered_recall(&graph, &queries, set);
+            assert!(recall >= 0.98 || set.count() == 0, "{count}: {recall}");
+        }
+    }
+}
+
+/// A walk that meets too much that is not admitted looks at all that is.
+#[test]
+fn a_walk_far_from_all_that_is_admitted_finds_it() {
+    let vectors = clustered(6_000, 48, 12);
+    let graph = build(vectors.clone());
+    let mut far: Vec<u32> = (0..6_000).collect();
+    let cosine = |&i: &u32| vectors[i as usize].cosine(&vectors[0]);
+    far.sort_by(|a, b| cosine(a).total_cmp(&cosine(b)));
+    let mut admitted = Bitmap::none(6_000);
+    far[..3_000].iter().for_each(|&passage| admitted.insert(passage));
+    let exact = passages(&graph.scan(&vectors[0], 10, Some(&admitted)));
+    assert_eq!(passages(&graph.walk(&vectors[0], 10, 20, Some(&admitted))), exact);
+}
+
+/// A scan compares roughly first, and is exact all the same.
+#[test]
+fn a_scan_finds_what_cosines_say() {
+    for dimensions in [3, 64, 384] {
+        let vectors = clustered(3_000, dimensions, 13);
+        let graph = build(vectors.clone());
+        for query in clustered(20, dimensions, 14) {
+            let mut all: Vec<(f32, u32)> =
+                vectors.iter().map(|vector| vector.cosine(&query)).zip(0..).collect();
+            all.sort_by(|a, b| b.0.total_cmp(&a.0));
+            for k in [1, 10, 200] {
+                let hits = graph.scan(&query, k, None);
+                let least = hits.iter().map(|hit| hit.score).fold(f32::INFINITY, f32::min);
+                assert!((least - all[k - 1].0).abs() < 1e-6, "{least} {}", all[k - 1].0);
+                assert_eq!(hits.len(), k);
             }
         }
     }

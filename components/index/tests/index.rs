@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use trine_index::fusion::{self, RECIPROCAL_RANK_K};
 use trine_index::lexical::Bm25;
 use trine_index::{
-    Admitted, Found, Fusion, Index, IndexError, Likeness, MediaType, Passage, SearchOptions,
-    Segment, SegmentOptions, Surroundings, Vector, corrected,
+    Admitted, Contents, Fields, Filter, Found, Fusion, Index, IndexError, Likeness, MediaType,
+    Passage, SearchOptions, Segment, SegmentOptions, Surroundings, Value, Vector, corrected,
 };
 
 const WORDS: [&str; 24] = [
@@ -86,9 +86,14 @@ fn corpus(count: usize, seed: u64) -> Vec<(Passage, Vector)> {
 
 fn segment(passages: &[(Passage, Vector)]) -> Segment {
     let (passages, vectors): (Vec<_>, Vec<_>) = passages.iter().cloned().unzip();
+    let documents = passages.chunk_by(|a, b| a.source == b.source).map(|document| {
+        let source = Value::Text(document[0].source.clone());
+        (Fields::from([("source".to_owned(), vec![source])]), document.len() as u32)
+    });
+    let contents = Contents { passages: &passages, vectors, documents: documents.collect() };
     let plain = |passage: &Passage| passage.text.clone();
     let options = SegmentOptions::default();
-    Segment::build::<IndexError>(&passages, vectors, plain, options, &mut |_| Ok(())).unwrap()
+    Segment::build::<IndexError>(contents, plain, options, &mut |_| Ok(())).unwrap()
 }
 
 fn options(k: usize, admitted: Admitted) -> SearchOptions {
@@ -125,7 +130,9 @@ fn base_and_delta_find_what_one_segment_finds() {
             let text = if round % 4 == 0 { format!("\"{text}\"") } else { text };
             let vector = random.vector();
             for likeness in modes(&text, &vector) {
-                let of = |index: &Index| index.search(&[likeness], &options(50, index.admitted()));
+                let of = |index: &Index| {
+                    index.search(&[likeness], &options(50, index.admitted(None).unwrap()))
+                };
                 assert_eq!(of(&split), of(&whole), "{cut} {text}");
             }
         }
@@ -139,7 +146,8 @@ fn hybrid_is_the_fusion_of_all_that_either_finds() {
     let mut random = Random(4);
     for _ in 0..20 {
         let (text, vector) = (random.text(3), random.vector());
-        let find = |likeness| index.search(&[likeness], &options(200, index.admitted()));
+        let find =
+            |likeness| index.search(&[likeness], &options(200, index.admitted(None).unwrap()));
         let by_words: BTreeMap<u32, f32> =
             find(Likeness::Lexical(&text)).iter().map(|f| (f.passage, f.bm25.unwrap())).collect();
         let mut candidates: Vec<fusion::Candidate> = find(Likeness::Dense(&vector))
@@ -183,7 +191,8 @@ fn what_was_removed_is_nowhere() {
         let (text, vector) = (random.text(4), random.vector());
         for likeness in modes(&text, &vector) {
             for diversity in [None, Some(0.5)] {
-                let options = SearchOptions { diversity, ..options(200, index.admitted()) };
+                let options =
+                    SearchOptions { diversity, ..options(200, index.admitted(None).unwrap()) };
                 let found = numbers(&index.search(&[likeness], &options));
                 assert!(!found.is_empty() && found.iter().all(|number| !gone.contains(number)));
             }
@@ -199,6 +208,32 @@ fn what_was_removed_is_nowhere() {
     index.lay_over(segment(&[]), vec![]).unwrap();
     assert_eq!((index.len(), index.documents_changed()), (320, (0, 0)));
     assert_eq!(index.passage(24).as_ref(), Some(&all[24].0));
+}
+
+#[test]
+fn a_filter_leaves_what_it_admits_in_every_mode() {
+    let all = corpus(5000, 20);
+    let mut index = Index::new(segment(&all[..4800]));
+    index.lay_over(segment(&all[4800..]), (8..16).collect()).unwrap();
+    let mut random = Random(21);
+    // Document 0, a removed one, and one of the delta: of 8 passages each.
+    let filter = r#"{"field": "source", "in": ["0.md", "1.md", "610.md"]}"#;
+    let admitted = index.admitted(Some(&Filter::parse(filter).unwrap())).unwrap();
+    let expected: Vec<u32> = (0..8).chain(4880..4888).collect();
+    for _ in 0..10 {
+        // Every word, so that the search by words finds them all.
+        let (text, vector) = (WORDS.join(" "), random.vector());
+        for likeness in modes(&text, &vector) {
+            for exact in [true, false] {
+                let options = SearchOptions { exact, ..options(50, admitted.clone()) };
+                let mut found = numbers(&index.search(&[likeness], &options));
+                found.sort_unstable();
+                assert_eq!(found, expected);
+            }
+        }
+    }
+    let unknown = Filter::parse(r#"{"field": "colour", "eq": "red"}"#).unwrap();
+    assert!(index.admitted(Some(&unknown)).is_err());
 }
 
 #[test]
@@ -279,13 +314,13 @@ fn a_long_document_does_not_hide_the_others() {
     let index = Index::new(segment(&all));
     for likeness in modes("coffee", &vector) {
         for (most, k) in [(1, 15), (2, 30), (3, 43)] {
-            let mut options = options(k, index.admitted());
+            let mut options = options(k, index.admitted(None).unwrap());
             options.per_document = Some(most);
             let found = index.search(&[likeness], &options);
             assert_eq!(found.len(), k);
             let mut counts: BTreeMap<String, usize> = BTreeMap::new();
             for found in &found {
-                *counts.entry(index.source(found.passage).unwrap().to_owned()).or_default() += 1;
+                *counts.entry(index.passage(found.passage).unwrap().source).or_default() += 1;
             }
             assert!(counts.values().all(|&count| count <= most), "{counts:?}");
             assert_eq!(counts["long.md"], most);
@@ -299,7 +334,7 @@ fn diversity_is_maximal_marginal_relevance() {
     let index = Index::new(segment(&all));
     let vector = Random(13).vector();
     let search = |diversity, k| {
-        let options = SearchOptions { diversity, ..options(k, index.admitted()) };
+        let options = SearchOptions { diversity, ..options(k, index.admitted(None).unwrap()) };
         index.search(&[Likeness::Dense(&vector)], &options)
     };
     let plain = search(None, 120);
@@ -331,16 +366,17 @@ fn each_part_of_a_question_has_its_best_passages_first() {
     let mut random = Random(15);
     let vectors = [random.vector(), random.vector(), random.vector()];
     let parts = vectors.each_ref().map(Likeness::Dense);
-    let together = index.search(&parts, &options(30, index.admitted()));
+    let together = index.search(&parts, &options(30, index.admitted(None).unwrap()));
     assert!(together.is_sorted_by(|a, b| a.score >= b.score));
     let mut expected = BTreeSet::new();
     for part in parts {
-        expected.extend(numbers(&index.search(&[part], &options(10, index.admitted()))));
+        expected
+            .extend(numbers(&index.search(&[part], &options(10, index.admitted(None).unwrap()))));
     }
     let found: BTreeSet<u32> = numbers(&together).into_iter().collect();
     assert_eq!(found.len(), 30);
     assert!(expected.is_subset(&found));
-    assert!(index.search(&[], &options(5, index.admitted())).is_empty());
+    assert!(index.search(&[], &options(5, index.admitted(None).unwrap())).is_empty());
 }
 
 #[test]
@@ -375,8 +411,11 @@ fn odd_requests_are_harmless() {
             for (k, per_document, diversity) in
                 [(0, None, None), (9, Some(0), Some(0.5)), (usize::MAX, Some(1), Some(f32::NAN))]
             {
-                let options =
-                    SearchOptions { per_document, diversity, ..options(k, index.admitted()) };
+                let options = SearchOptions {
+                    per_document,
+                    diversity,
+                    ..options(k, index.admitted(None).unwrap())
+                };
                 assert!(index.search(&[likeness], &options).len() <= 50);
                 assert!(nothing.search(&[likeness; 2], &options).is_empty());
             }

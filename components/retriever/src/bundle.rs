@@ -20,15 +20,17 @@ pub struct Bundle {
 
 /// Before the snapshot, settings and a base; then, or in an instance of the snapshot that has not
 /// answered yet, a delta.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 11] = [
     setup::SETUP,
     setup::TOKENIZER,
     setup::GRAPH,
     setup::LEXICAL,
     setup::PASSAGES,
+    setup::METADATA,
     "delta/graph",
     "delta/lexical",
     "delta/passages",
+    "delta/metadata",
     setup::REMOVED,
 ];
 
@@ -75,7 +77,7 @@ impl Bundle {
         };
         let base = segment(parts, "")?;
         // A first search takes the scratch memory that later ones reuse.
-        base.graph.walk(&Vector::normalized(vec![1.0; base.dimensions()]), 1, MAX_TOP_K);
+        base.graph.walk(&Vector::normalized(vec![1.0; base.dimensions()]), 1, MAX_TOP_K, None);
         Ok(Bundle { setup, encoder, index: Index::new(base) })
     }
 

@@ -60,10 +60,9 @@ impl Retriever for Component {
     fn describe() -> Result<Description, Error> {
         bundle::with(|bundle| {
             let (added, removed) = bundle.index.documents_changed();
-            let documents = (bundle.setup.documents as usize + added).saturating_sub(removed);
             Ok(Description {
                 passages: bundle.index.len() as u32,
-                documents: documents as u32,
+                documents: (bundle.setup.documents + added).saturating_sub(removed),
                 model: bundle.setup.model.clone(),
                 dimensions: bundle.index.dimensions() as u32,
             })

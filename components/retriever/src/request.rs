@@ -4,8 +4,10 @@ use trine_guest_nn::Embedding;
 use trine_guest_nn::bindings::trine::rag::types::{Candidate, Error, Passage, Span};
 use trine_index::lexical::Highlighter;
 use trine_index::{
-    Correction, Found, Fusion, Likeness, MAX_TOP_K, SearchOptions, Surroundings, corrected,
+    Correction, Filter, FilterError, Found, Fusion, Likeness, MAX_TOP_K, SearchOptions,
+    Surroundings, corrected,
 };
+use trine_text::questions;
 
 use crate::bindings::exports::trine::rag::retriever as wit;
 use crate::bundle::Bundle;
@@ -38,9 +40,11 @@ pub fn retrieve(
     options: &wit::RetrievalOptions,
 ) -> Result<wit::Retrieval, Error> {
     let index = &bundle.index;
+    let filter = options.filter.as_deref().map(Filter::parse).transpose();
+    let admitted = index.admitted(filter.map_err(invalid)?.as_ref());
     let corrections = if options.spelling { index.misspelt(query) } else { vec![] };
     let text = corrected(query, &corrections);
-    let parts = vec![text.as_str()];
+    let parts = if options.decompose { questions::split(&text) } else { vec![text.as_str()] };
     let embeddings = match options.mode {
         wit::Mode::Lexical => vec![],
         wit::Mode::Dense | wit::Mode::Hybrid => embed(bundle, &parts)?,
@@ -49,7 +53,7 @@ pub fn retrieve(
         k: options.top_k as usize,
         exact: options.exact,
         bm25: bundle.setup.bm25,
-        admitted: index.admitted(),
+        admitted: admitted.map_err(invalid)?,
         per_document: options.per_document.map(|most| most as usize),
         diversity: options.diversity,
     };
@@ -66,6 +70,10 @@ pub fn retrieve(
         },
         corrections: corrections.into_iter().map(|c| correction(query, c)).collect(),
     })
+}
+
+fn invalid(error: FilterError) -> Error {
+    Error::InvalidInput(error.to_string())
 }
 
 /// The passages around one.

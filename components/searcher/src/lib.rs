@@ -52,7 +52,7 @@ impl bindings::Guest for Component {
     fn search(query: Vec<f32>, k: u32, ef: u32) -> Vec<(u32, f32)> {
         let query = Vector::normalized(query);
         GRAPH.with_borrow(|graph| {
-            let hits = graph.as_ref().map(|g| g.walk(&query, k as usize, ef as usize));
+            let hits = graph.as_ref().map(|g| g.walk(&query, k as usize, ef as usize, None));
             hits.unwrap_or_default().iter().map(|hit| (hit.passage, hit.score)).collect()
         })
     }

@@ -14,6 +14,7 @@ mod inspect;
 mod keep;
 mod models;
 mod progress;
+mod search;
 mod serve;
 mod signals;
 mod watch;
@@ -24,8 +25,8 @@ use clap::Parser;
 
 use args::{Args, Command};
 
-/// Exit status of `ask` when nothing in the documents answers.
-const ABSTAINED: u8 = 3;
+/// Exit status of `ask` when nothing in the documents answers, and of `search` when nothing is found.
+const NOTHING: u8 = 3;
 
 fn main() -> ExitCode {
     quiet_drivers();
@@ -41,10 +42,8 @@ fn main() -> ExitCode {
         Command::Compact(compact) => {
             keep::compact(&compact, &args.common).map(|()| ExitCode::SUCCESS)
         }
-        Command::Ask(ask) => ask::run(ask, &args.common).map(|answered| match answered {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(ABSTAINED),
-        }),
+        Command::Ask(ask) => ask::run(ask, &args.common).map(found),
+        Command::Search(search) => search::run(search, &args.common).map(found),
         Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::run(inspect).map(|()| ExitCode::SUCCESS),
         Command::Models(models) => models::run(models, &args.common).map(|()| ExitCode::SUCCESS),
@@ -58,6 +57,10 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn found(anything: bool) -> ExitCode {
+    if anything { ExitCode::SUCCESS } else { ExitCode::from(NOTHING) }
 }
 
 /// Where no desktop is running, Mesa's device-selection layer complains of that on standard error

@@ -103,7 +103,7 @@ pub fn build(
         encoder: &embedder.encoder()?,
         cut: Cut { chunking, overlap, window: embedder.window() },
         embed: &|texts| embed(&engine, &embedder.name, texts),
-        unchanged: &|_, _| false,
+        unchanged: &|_, _, _| false,
         known: &|_| Ok(None),
         progress,
     };

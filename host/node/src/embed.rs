@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use trine_corpus::{Corpus, CutOptions, Cutter, Cutting, Error, Progress, ReadOptions};
 use trine_corpus::{Report, Skipped};
-use trine_index::{MediaType, Passage, Vector};
+use trine_index::{Fields, MediaType, Passage, Value, Vector};
 use trine_inference::Engine;
 use trine_text::passage_input;
 use trine_text::tokens::{Encoded, Encoder};
@@ -48,7 +48,7 @@ pub(crate) struct Gather<'a> {
     /// The vectors of texts, in their order.
     pub(crate) embed: &'a dyn Fn(Vec<Encoded>) -> Result<Vec<Vector>, NodeError>,
     /// Whether a document need not be looked at any further.
-    pub(crate) unchanged: &'a dyn Fn(&str, &[u8; 32]) -> bool,
+    pub(crate) unchanged: &'a dyn Fn(&str, &[u8; 32], u64) -> bool,
     /// A document of other name and the same contents, with its passages and vectors.
     pub(crate) known: &'a dyn Fn(&[u8; 32]) -> Result<Option<Document>, NodeError>,
     pub(crate) progress: &'a dyn Fn(Step) -> Result<(), NodeError>,
@@ -75,13 +75,13 @@ impl Gather<'_> {
                 return Err(error);
             }
             sources.insert(document.source.clone());
-            let digest = digest(&document);
-            if (self.unchanged)(&document.source, &digest) {
+            let told = Told::of(&document);
+            if (self.unchanged)(&document.source, &told.digest, told.fields_digest) {
                 return Ok(());
             }
-            match (self.known)(&digest)? {
-                Some(known) => pending.add_known(known, document.source),
-                None => pending.add(document, digest),
+            match (self.known)(&told.digest)? {
+                Some(known) => pending.add_known(known, document.source, told),
+                None => pending.add(document, told),
             }
         });
         let mut report = read?;
@@ -119,7 +119,7 @@ struct Pending<'a> {
     gather: &'a Gather<'a>,
     cutter: &'a Cutter<'a>,
     /// Read, but not cut.
-    read: Vec<(trine_corpus::Document, [u8; 32])>,
+    read: Vec<(trine_corpus::Document, Told)>,
     read_bytes: usize,
     done: Vec<Document>,
     passages: &'a Cell<u64>,
@@ -135,16 +135,19 @@ impl<'a> Pending<'a> {
         Pending { gather, cutter, read, read_bytes, done, passages, skipped, warnings, truncated }
     }
 
-    fn add(&mut self, document: trine_corpus::Document, digest: [u8; 32]) -> Result<(), NodeError> {
+    fn add(&mut self, document: trine_corpus::Document, told: Told) -> Result<(), NodeError> {
         self.read_bytes += document.text.len();
-        self.read.push((document, digest));
+        self.read.push((document, told));
         if self.read_bytes >= GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
-    fn add_known(&mut self, known: Document, source: String) -> Result<(), NodeError> {
+    fn add_known(&mut self, known: Document, source: String, told: Told) -> Result<(), NodeError> {
         // In the order of the files, as far as that goes.
         self.flush()?;
-        self.done.push(renamed(known, source));
+        let named = |passage| Passage { source: source.clone(), ..passage };
+        let passages: Vec<Passage> = known.passages.into_iter().map(named).collect();
+        let (entry, fields) = told.entry(source, passages.len());
+        self.done.push(Document { entry, passages, vectors: known.vectors, fields });
         Ok(())
     }
 
@@ -152,15 +155,15 @@ impl<'a> Pending<'a> {
     fn flush(&mut self) -> Result<(), NodeError> {
         self.read_bytes = 0;
         let read = std::mem::take(&mut self.read);
-        let cut = read.into_par_iter().map(|(document, digest)| {
+        let cut = read.into_par_iter().map(|(document, told)| {
             let cut = self.cutter.cut(&document);
             let texts: Result<Vec<Encoded>, _> =
                 cut.passages.iter().map(|p| self.gather.encoder.encode(&input(p))).collect();
-            Ok((document.source, digest, cut, texts?))
+            Ok((document.source, told, cut, texts?))
         });
         let cut: Vec<_> = cut.collect::<Result<_, NodeError>>()?;
         let mut texts = vec![];
-        for (source, digest, cut, of_document) in cut {
+        for (source, told, cut, of_document) in cut {
             if cut.passages.is_empty() {
                 let reason = "has no text but its title".to_owned();
                 self.skipped.push(Skipped { path: source, reason });
@@ -170,10 +173,10 @@ impl<'a> Pending<'a> {
                 let passages = cut.over_window;
                 self.warnings.push(format!("{source}: has so long a title that {passages} of its passages exceed the model's window; shorten it"));
             }
-            let passages = cut.passages.len() as u32;
-            self.passages.update(|all| all + u64::from(passages));
-            let entry = Entry { source, digest, passages };
-            self.done.push(Document { entry, passages: cut.passages, vectors: vec![] });
+            self.passages.update(|all| all + cut.passages.len() as u64);
+            let (entry, fields) = told.entry(source, cut.passages.len());
+            let (passages, vectors) = (cut.passages, vec![]);
+            self.done.push(Document { entry, passages, vectors, fields });
             texts.extend(of_document);
         }
         for text in &texts {
@@ -194,17 +197,33 @@ fn input(passage: &Passage) -> String {
     passage_input(title, headings, text, *media_type == MediaType::Markdown)
 }
 
-fn renamed(known: Document, source: String) -> Document {
-    let named = |passage| Passage { source: source.clone(), ..passage };
-    let passages = known.passages.into_iter().map(named).collect();
-    let entry = Entry { source: source.clone(), ..known.entry };
-    Document { entry, passages, vectors: known.vectors }
+/// What is known of a document before it is cut.
+struct Told {
+    /// Of all that decides its passages and vectors, its name not among it.
+    digest: [u8; 32],
+    fields: Fields,
+    fields_digest: u64,
 }
 
-/// Tells documents apart by all that decides their passages and vectors, their names not.
-fn digest(document: &trine_corpus::Document) -> [u8; 32] {
+impl Told {
+    fn of(document: &trine_corpus::Document) -> Told {
+        let contents = [document.media_type.as_str(), &document.title, &document.text];
+        let source = Value::Text(document.source.clone());
+        let fields = Fields::from([("source".to_owned(), vec![source])]);
+        let written = digest([format!("{fields:?}").as_str()]);
+        let fields_digest = u64::from_le_bytes(std::array::from_fn(|i| written[i]));
+        Told { digest: digest(contents), fields, fields_digest }
+    }
+
+    fn entry(self, source: String, passages: usize) -> (Entry, Fields) {
+        let Told { digest, fields, fields_digest } = self;
+        (Entry { source, digest, fields: fields_digest, passages: passages as u32 }, fields)
+    }
+}
+
+fn digest<const N: usize>(parts: [&str; N]) -> [u8; 32] {
     let mut digest = Sha256::new();
-    for part in [document.media_type.as_str(), &document.title, &document.text] {
+    for part in parts {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }

@@ -9,8 +9,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use trine_bundle::{Appender, Reader, Writer};
+use trine_index::setup;
 use trine_index::{
-    BuildOptions, Graph, MediaType, Passage, Passages, Segment, SegmentOptions, Vector,
+    BuildOptions, Contents, Fields, Graph, IndexError, MediaType, Metadata, Passage, Passages,
+    Segment, SegmentOptions, Vector,
 };
 
 use crate::NodeError;
@@ -31,8 +33,10 @@ const DELTA_GRAPH: BuildOptions = BuildOptions { ef_construction: 8, seed: 0, th
 pub struct Entry {
     /// What it is called.
     pub source: String,
-    /// SHA-256 of its contents.
+    /// SHA-256 of its contents, which decide its passages and vectors.
     pub digest: [u8; 32],
+    /// Changes with its fields.
+    pub fields: u64,
     /// How many passages it was cut into; they follow those of the entry before.
     pub passages: u32,
 }
@@ -46,6 +50,8 @@ pub struct Document {
     pub passages: Vec<Passage>,
     /// A unit vector for each.
     pub vectors: Vec<Vector>,
+    /// What filters ask about.
+    pub fields: Fields,
 }
 
 /// A bundle's documents: base, delta, removed.
@@ -272,15 +278,17 @@ fn segment_parts(
     graph: BuildOptions,
     progress: &mut dyn FnMut(usize) -> Result<(), NodeError>,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, NodeError> {
-    let (mut entries, mut passages, mut vectors) = (vec![], vec![], vec![]);
+    let (mut entries, mut passages, mut vectors, mut fields) = (vec![], vec![], vec![], vec![]);
     for document in documents {
+        fields.push((document.fields, document.entry.passages));
         entries.push(document.entry);
         passages.extend(document.passages);
         vectors.extend(document.vectors);
     }
     let options = SegmentOptions { graph, ..SegmentOptions::default() };
     let plain = |p: &Passage| trine_text::plain(&p.text, p.media_type == MediaType::Markdown);
-    let segment = Segment::build(&passages, vectors, plain, options, progress)?;
+    let contents = Contents { passages: &passages, vectors, documents: fields };
+    let segment = Segment::build(contents, plain, options, progress)?;
     let mut parts = Vec::from(segment.to_parts()?);
     parts.push((DOCUMENTS, encoded(&entries)?));
     Ok(parts)
@@ -290,21 +298,23 @@ fn segment_parts(
 pub(crate) fn documents(reader: &Reader, segment: &str) -> Result<Vec<Document>, NodeError> {
     let name = |part: &str| format!("{segment}{part}");
     let entries: Vec<Entry> = postcard_section(reader, &name(DOCUMENTS))?;
-    let passages = Passages::from_bytes(reader.read(&name(trine_index::setup::PASSAGES))?)?;
-    let graph = Graph::from_bytes(&reader.read(&name(trine_index::setup::GRAPH))?)?;
+    let passages = Passages::from_bytes(reader.read(&name(setup::PASSAGES))?)?;
+    let graph = Graph::from_bytes(&reader.read(&name(setup::GRAPH))?)?;
+    let metadata = Metadata::from_bytes(&reader.read(&name(setup::METADATA))?);
+    let fields = metadata.map_err(IndexError::from)?.to_fields();
     let counted: usize = entries.iter().map(|entry| entry.passages as usize).sum();
-    if counted != passages.len() || counted != graph.len() {
+    if counted != passages.len() || counted != graph.len() || entries.len() != fields.len() {
         return Err(NodeError::malformed("list of documents", "it does not fit the passages"));
     }
     let mut first = 0;
-    let document = |entry: Entry| {
+    let document = |(entry, fields): (Entry, Fields)| {
         let numbers = first..first + entry.passages;
         first = numbers.end;
         let found = numbers.filter_map(|n| passages.get(n).zip(graph.vector(n)));
         let (passages, vectors) = found.unzip();
-        Document { entry, passages, vectors }
+        Document { entry, passages, vectors, fields }
     };
-    Ok(entries.into_iter().map(document).collect())
+    Ok(entries.into_iter().zip(fields).map(document).collect())
 }
 
 fn postcard_section<T: serde::de::DeserializeOwned>(

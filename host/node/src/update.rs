@@ -155,8 +155,9 @@ impl<'a> Keeper<'a> {
             encoder: &encoder,
             cut: Cut { chunking, overlap, window: setup.max_tokens },
             embed: &|texts| self.embed(&edit.about.embedder, texts),
-            unchanged: &|source, digest| {
-                edit.living.get(source).is_some_and(|entry| entry.digest == *digest)
+            unchanged: &|source, digest, fields| {
+                let entry = edit.living.get(source);
+                entry.is_some_and(|entry| (&entry.digest, entry.fields) == (digest, fields))
             },
             known: &|digest| known.find(digest),
             progress,

@@ -88,7 +88,7 @@ fn climb(
             let mut found = 0;
             let started = Instant::now();
             for (query, truth) in queries.iter().zip(truth.chunks(K)) {
-                let hits = black_box(graph.walk(query, K, rung.ef as usize));
+                let hits = black_box(graph.walk(query, K, rung.ef as usize, None));
                 found += hits.iter().filter(|hit| truth.contains(&hit.passage)).count();
             }
             let rate = |started: Instant| queries.len() as f64 / started.elapsed().as_secs_f64();
