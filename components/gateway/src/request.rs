@@ -36,6 +36,8 @@ pub struct Search {
 impl Search {
     /// Reads its fields; the query's name is the route's to say.
     fn read(fields: &mut Fields, query: &'static str) -> Result<Search, Problem> {
+        // Whether an answer may be one given before: the server's to say, which keeps them.
+        is_auto(fields, "cache")?;
         Ok(Search {
             query: read_query(fields, query)?,
             top_k: fields.number("top_k", 1..=MOST)?,

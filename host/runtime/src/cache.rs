@@ -126,7 +126,7 @@ impl Key {
     }
 
     fn from(path: &str, mut fields: Map<String, Value>) -> Option<Key> {
-        if fields.remove("cache").is_some_and(|cache| cache != "auto") {
+        if fields.remove("cache").is_some_and(|cache| !cache.is_null() && cache != "auto") {
             return None;
         }
         let name = if path == "/answer" { "q" } else { "query" };

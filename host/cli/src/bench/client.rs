@@ -41,7 +41,7 @@ impl Client {
 
     /// Posts a question. Fails when there is no connection to be had, or it breaks.
     pub async fn ask(&mut self, question: &str) -> Result<Reply> {
-        let body = serde_json::json!({ "query": question }).to_string();
+        let body = serde_json::json!({ "query": question, "cache": "off" }).to_string();
         let request = Request::post(&self.path)
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json")
