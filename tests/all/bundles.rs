@@ -40,7 +40,7 @@ impl Changed {
     /// Refused by the library where nothing of it is compiled yet, with these words.
     #[track_caller]
     fn does_not_open_uncached(&self, words: &[&str]) {
-        let app = AppOptions { limits: limits(), cache: None };
+        let app = AppOptions { limits: limits(), ..AppOptions::default() };
         let options = OpenOptions { engine: engine(), app };
         let opened = trine_node::open(&self.path, &options, &store(model().unwrap()));
         let message = opened.err().expect("it opened").to_string();
