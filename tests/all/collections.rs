@@ -100,7 +100,7 @@ fn what_was_asked_before_is_answered_again_until_the_bundle_changes() {
     let wrong = json!({ "query": QUESTION, "cache": "never" }).to_string();
     post(server.address, "/v1/answer", wrong.as_bytes()).error(400, "invalid_request");
     let metrics = text(server.metrics.unwrap(), "/metrics");
-    assert!(metrics.contains("trine_http_answers_repeated_total 1"), "{metrics}");
+    assert!(metrics.contains("trine_http_answers_repeated_total{} 1"), "{metrics}");
 
     assert!(ask(QUESTION).get("cached").is_some());
     assert_eq!(run(trine_with_model(&[&"remove", &bundle, &"workshop.md"])).code, 0);
