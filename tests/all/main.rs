@@ -20,6 +20,7 @@ mod hybrid;
 mod index;
 mod interrupts;
 mod limits;
+mod living;
 mod load;
 mod models;
 mod overload;

@@ -11,7 +11,7 @@ use crate::grow::Growing;
 use crate::layer::{Layer, NONE};
 use crate::seed::Seeds;
 use crate::table::{MAX_DIMENSIONS, Table};
-use crate::walk::Scratch;
+use crate::walk::{self, Scratch};
 use crate::{BuildOptions, IndexError, Vector};
 
 /// Seeds there are at least.
@@ -107,7 +107,7 @@ fn nearest_seeds(
         let query = table.query(vectors[number as usize].as_slice());
         let down = |node, layer| scratch.descend(table, layer, &query, node);
         let entry = upper.iter().rev().fold(0, down);
-        scratch.walk(table, base, &query, entry, EF_SEED);
+        scratch.walk(table, base, &query, entry, EF_SEED, walk::all);
         (scratch.best.first().map_or(entry, |best| best.node), number)
     };
     rest.par_iter().map_init(Scratch::default, nearest).collect()

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::layer::Layer;
 use crate::table::{Query, Table};
-use crate::walk::{Scratch, Selection, Walk};
+use crate::walk::{self, Scratch};
 use crate::{Bitmap, Vector, build, bytes};
 
 /// The greatest `top_k` there is.
@@ -13,11 +13,14 @@ pub const MAX_TOP_K: usize = 200;
 /// Up to this many vectors a scan of them all costs little more than a walk, and misses nothing.
 const SCAN_UP_TO: usize = 2048;
 
-/// Up to this many admitted vectors, likewise.
-const SCAN_ADMITTED_UP_TO: usize = 4096;
-
 /// Candidates that a search has at least.
 const FEWEST_CANDIDATES: usize = 100;
+
+/// Those of its candidates that are admitted, at least. Each takes a step or more.
+const FEWEST_ADMITTED: usize = 60;
+
+/// Vectors that are scanned in the time that a walk takes for a step, from one node to the next.
+const SCANNED_A_STEP: u64 = 100;
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug)]
@@ -155,44 +158,53 @@ impl Graph {
     }
 
     /// The `k` nearest to `query`, best first, of the passages that are `admitted`, or of all: by
-    /// walking the graph, or, where that is hardly faster, by looking at every vector.
+    /// walking the graph, or, where that is hardly faster, by looking at each of them.
     pub fn search(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
-        let (count, few) = match admitted {
-            None => (self.len(), SCAN_UP_TO),
-            Some(admitted) => (admitted.count(), SCAN_ADMITTED_UP_TO),
+        let Some(set) = admitted else {
+            return match self.len() <= SCAN_UP_TO {
+                true => self.scan(query, k, None),
+                false => self.walk(query, k, (2 * k).max(FEWEST_CANDIDATES), None),
+            };
         };
-        match count <= few {
+        let ef = (k + k / 5).max(FEWEST_ADMITTED);
+        // A walk goes through `ef` times as many nodes as there are passages for an admitted one.
+        let (count, nodes) = (set.count() as u64, self.len() as u64);
+        match count * count <= nodes * ef as u64 * SCANNED_A_STEP || self.len() <= SCAN_UP_TO {
             true => self.scan(query, k, admitted),
-            false => self.walk(query, k, (2 * k).max(FEWEST_CANDIDATES), admitted),
+            false => self.walk(query, k, ef, admitted),
         }
     }
 
     /// The `k` nearest, found by walking the graph with a list of `ef` candidates, at least `k`:
-    /// approximate. The more candidates, the better and slower. Equal scores rank by number.
+    /// approximate. The more candidates, the better and slower. Equal scores rank by number. Where
+    /// what is near to the query is not admitted, all that is admitted is looked at.
     pub fn walk(&self, query: &Vector, k: usize, ef: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
         if self.is_empty() {
             return vec![];
         }
         let scratch = &mut *self.scratch.borrow_mut();
-        let query = self.table.query(query.as_slice());
-        let down = |node, layer| scratch.descend(&self.table, layer, &query, node);
+        let Graph { table, passages, base, .. } = self;
+        let compared = table.query(query.as_slice());
+        let down = |node, layer| scratch.descend(table, layer, &compared, node);
         let entry = self.upper.iter().rev().fold(0, down);
-        match admitted {
-            None => scratch.walk(&self.table, &self.base, &query, entry, ef.max(k)),
+        let ef = ef.max(k);
+        let arrived = match admitted {
+            None => scratch.walk(table, base, &compared, entry, ef, walk::all),
             Some(admitted) => {
-                let selection = Selection { passages: &self.passages, admitted };
-                let seeds = self.upper.first().map_or(self.len(), Layer::len) as u32;
-                let walk =
-                    Walk { table: &self.table, links: &self.base, query: &query, ef: ef.max(k) };
-                scratch.walk_selected(&walk, entry, seeds, selection);
+                let selected = |node: u32| admitted.contains(passages[node as usize]);
+                scratch.walk(table, base, &compared, entry, ef, selected)
             }
+        };
+        if !arrived {
+            return self.scan(query, k, admitted);
         }
         // The walk's scores are rough: a few more than asked for are scored exactly.
-        let near = scratch.best.iter().take(k.saturating_mul(2));
-        best(near.map(|candidate| self.hit(&query, candidate.node)).collect(), k)
+        let near = scratch.best.iter().filter(|candidate| candidate.selected);
+        let near = near.take(k.saturating_mul(2));
+        best(near.map(|candidate| self.hit(&compared, candidate.node)).collect(), k)
     }
 
-    /// The `k` nearest, found by looking at every vector: exact. Equal scores rank by number.
+    /// The `k` nearest, found by looking at each vector: exact. Equal scores rank by number.
     pub fn scan(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
         let query = self.table.query(query.as_slice());
         let node = |passage| self.nodes.get(passage as usize).copied();

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::layer::{Layer, NONE};
 use crate::table::{Query, Table};
-use crate::walk::{Candidate, Links, Scratch};
+use crate::walk::{self, Candidate, Links, Scratch};
 
 /// Locks that the nodes share: enough that threads rarely meet.
 const LOCKS: usize = 4096;
@@ -86,7 +86,7 @@ impl<'a> Growing<'a> {
 
     fn insert_one(&self, node: u32, near: u32, ef: usize, bench: &mut Workbench) {
         self.table.query_row(node, &mut bench.query);
-        bench.scratch.walk(self.table, self, &bench.query, near, ef);
+        bench.scratch.walk(self.table, self, &bench.query, near, ef, walk::all);
         bench.found.clear();
         bench.found.extend_from_slice(&bench.scratch.best);
         self.choose(self.width / 2, bench);
@@ -116,7 +116,7 @@ impl<'a> Growing<'a> {
         bench.found.clear();
         bench
             .found
-            .extend(all.iter().zip(scores).map(|(&node, score)| Candidate::new(score, node)));
+            .extend(all.iter().zip(scores).map(|(&node, score)| Candidate::new(score, node, true)));
         bench.found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
         self.choose(self.width, bench);
         self.write(node, &bench.chosen);

@@ -1,6 +1,6 @@
 //! A graph, built, written, read and searched.
 
-use trine_index::{BuildOptions, Graph, Hit, IndexError, Vector};
+use trine_index::{Bitmap, BuildOptions, Graph, Hit, IndexError, Vector};
 
 /// Numbers that look random, from -1 to 1.
 fn random(seed: u64) -> impl FnMut() -> f32 {
@@ -207,6 +207,80 @@ fn great_lengths_in_few_bytes_are_refused() {
                 let head = [2, dimensions, count, layers, u32::MAX, count];
                 let bytes: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
                 assert!(Graph::from_bytes(&bytes).is_err(), "{head:?}");
+            }
+        }
+    }
+}
+
+/// The share of the exact hits that filtered searches find, and whether all they find is admitted.
+fn filtered_recall(graph: &Graph, queries: &[Vector], admitted: &Bitmap) -> f64 {
+    let (mut found, mut exact) = (0, 0);
+    for query in queries {
+        let truth = passages(&graph.scan(query, 10, Some(admitted)));
+        let hits = passages(&graph.search(query, 10, Some(admitted)));
+        assert_eq!(hits.len(), admitted.count().min(10));
+        assert!(hits.iter().all(|&passage| admitted.contains(passage)));
+        found += hits.iter().filter(|hit| truth.contains(hit)).count();
+        exact += truth.len();
+    }
+    found as f64 / exact.max(1) as f64
+}
+
+/// At every selectivity, by chance, and all that is nearest to a point or farthest from it.
+#[test]
+fn a_filtered_search_finds_what_a_filtered_scan_finds() {
+    let mut vectors = clustered(8_100, 48, 11);
+    let queries = vectors.split_off(8_000);
+    let graph = build(vectors.clone());
+    let mut near: Vec<u32> = (0..8_000).collect();
+    near.sort_by(|&a, &b| {
+        let cosine = |i: u32| vectors[i as usize].cosine(&vectors[0]);
+        cosine(b).total_cmp(&cosine(a))
+    });
+    let far: Vec<u32> = near.iter().rev().copied().collect();
+    let mut next = random(4);
+    for count in [0, 1, 5, 80, 800, 4_000, 7_000, 8_000] {
+        let mut sets = vec![Bitmap::none(8_000); 3];
+        near[..count].iter().for_each(|&passage| sets[0].insert(passage));
+        far[..count].iter().for_each(|&passage| sets[1].insert(passage));
+        let share = count as f32 / 4_000.0 - 1.0;
+        (0..8_000).filter(|_| next() < share).for_each(|passage| sets[2].insert(passage));
+        for set in &sets {
+            let recall = filtered_recall(&graph, &queries, set);
+            assert!(recall >= 0.98 || set.count() == 0, "{count}: {recall}");
+        }
+    }
+}
+
+/// A walk that meets too much that is not admitted looks at all that is.
+#[test]
+fn a_walk_far_from_all_that_is_admitted_finds_it() {
+    let vectors = clustered(6_000, 48, 12);
+    let graph = build(vectors.clone());
+    let mut far: Vec<u32> = (0..6_000).collect();
+    let cosine = |&i: &u32| vectors[i as usize].cosine(&vectors[0]);
+    far.sort_by(|a, b| cosine(a).total_cmp(&cosine(b)));
+    let mut admitted = Bitmap::none(6_000);
+    far[..3_000].iter().for_each(|&passage| admitted.insert(passage));
+    let exact = passages(&graph.scan(&vectors[0], 10, Some(&admitted)));
+    assert_eq!(passages(&graph.walk(&vectors[0], 10, 20, Some(&admitted))), exact);
+}
+
+/// A scan compares roughly first, and is exact all the same.
+#[test]
+fn a_scan_finds_what_cosines_say() {
+    for dimensions in [3, 64, 384] {
+        let vectors = clustered(3_000, dimensions, 13);
+        let graph = build(vectors.clone());
+        for query in clustered(20, dimensions, 14) {
+            let mut all: Vec<(f32, u32)> =
+                vectors.iter().map(|vector| vector.cosine(&query)).zip(0..).collect();
+            all.sort_by(|a, b| b.0.total_cmp(&a.0));
+            for k in [1, 10, 200] {
+                let hits = graph.scan(&query, k, None);
+                let least = hits.iter().map(|hit| hit.score).fold(f32::INFINITY, f32::min);
+                assert!((least - all[k - 1].0).abs() < 1e-6, "{least} {}", all[k - 1].0);
+                assert_eq!(hits.len(), k);
             }
         }
     }

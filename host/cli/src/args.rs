@@ -4,6 +4,7 @@ mod bench;
 mod eval;
 mod gpu;
 mod index;
+mod keep;
 mod search;
 mod serve;
 
@@ -19,6 +20,7 @@ pub use bench::{Bench, BenchCommand, BenchRerank, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
 pub use gpu::GpuArgs;
 pub use index::{Build, ChunkingArg, Index};
+pub use keep::{Add, ChangeArgs, Compact, Remove, Update, Watch};
 pub use search::{Ask, ModeArg, Search};
 pub use serve::{LimitArgs, Serve};
 
@@ -129,6 +131,16 @@ fn name_and_folder(text: &str) -> Result<(String, PathBuf), String> {
 pub enum Command {
     /// Makes a bundle from documents.
     Index(Index),
+    /// Adds documents to a bundle; what is in it already and has not changed is left alone.
+    Add(Add),
+    /// Removes documents from a bundle.
+    Remove(Remove),
+    /// Brings a bundle up to date with the documents that it was made from.
+    Update(Update),
+    /// Keeps a bundle up to date until Ctrl-C.
+    Watch(Watch),
+    /// Makes one index of a bundle's index and what was added and removed since.
+    Compact(Compact),
     /// Asks a bundle a question.
     Ask(Ask),
     /// Finds passages in a bundle, without an answer.

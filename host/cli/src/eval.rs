@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use trine_eval::{Collection, Query, Report, Run, evaluate};
-use trine_node::{Input, Node};
+use trine_node::{Bm25, Input, Node};
 
 use crate::args::{Build, ChunkingArg, Common, Eval, ModeArg, Stage};
 
@@ -101,6 +101,8 @@ fn index(args: &Eval, bundle: &Path, common: &Common) -> Result<()> {
         reranker: args.reranker.clone(),
         chunking: ChunkingArg::Whole,
         overlap: 0,
+        bm25_k1: Bm25::default().k1,
+        bm25_b: Bm25::default().b,
         app: None,
     };
     let paths: [PathBuf; 1] = [corpus];

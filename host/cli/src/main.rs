@@ -11,10 +11,13 @@ mod eval;
 mod heap;
 mod index;
 mod inspect;
+mod keep;
 mod models;
 mod progress;
 mod search;
 mod serve;
+mod signals;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,13 @@ fn main() -> ExitCode {
     log(args.verbose);
     let outcome = match args.command {
         Command::Index(index) => index::run(index, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Add(add) => keep::add(&add, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Remove(remove) => keep::remove(&remove, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Update(update) => keep::update(&update, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Watch(watch) => watch::run(watch, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Compact(compact) => {
+            keep::compact(&compact, &args.common).map(|()| ExitCode::SUCCESS)
+        }
         Command::Ask(ask) => ask::run(ask, &args.common).map(found),
         Command::Search(search) => search::run(search, &args.common).map(found),
         Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),

@@ -2,6 +2,7 @@
 //! thread receives in order.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -33,6 +34,17 @@ impl Corpus {
         let mut found = Report::default();
         let sources = walk::walk(paths, &options, &mut found)?;
         Ok(Corpus { sources, options, found })
+    }
+
+    /// A number that is another one when files were added, removed, or written to: of their
+    /// names, sizes and times of modification.
+    pub fn stamp(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for source in &self.sources {
+            let modified = std::fs::metadata(&source.path).and_then(|file| file.modified());
+            (&source.path, &source.name, source.size, modified.ok()).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// How many files there are.
