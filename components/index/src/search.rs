@@ -191,7 +191,8 @@ fn found(hit: Hit) -> Found {
     Found { passage: hit.passage, score: hit.score, cosine: None, bm25: None }
 }
 
-/// One ranking of the parts': by the best rank for a part, of equals the earlier part's.
+/// One ranking of the parts': by the best rank for a part, of equals the earlier part's. Sums of
+/// reciprocal ranks would prefer what is middling for all parts to what is best for one.
 fn merge(mut rankings: Vec<Vec<Found>>) -> Vec<Found> {
     if rankings.len() == 1 {
         return rankings.remove(0);

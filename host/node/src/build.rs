@@ -41,6 +41,8 @@ pub struct BuildOptions {
     pub chunking: Chunking,
     /// Tokens that neighbouring passages share at most.
     pub overlap: usize,
+    /// How words are weighed.
+    pub bm25: Bm25,
     /// The device that embeds, and the threads that also build the index.
     pub engine: EngineOptions,
     /// Another application than the built-in one.
@@ -130,7 +132,10 @@ pub fn build(
     connected(0)?;
     living::write_base(&mut writer, documents, options.engine.threads, &mut connected)?;
     write_application(&mut writer, &application, &embedder, &reranker, progress)?;
-    writer.section(RETRIEVER_SETUP, &json(&retriever_setup(&embedder, about.documents))?)?;
+    writer.section(
+        RETRIEVER_SETUP,
+        &json(&retriever_setup(&embedder, about.documents, options.bm25))?,
+    )?;
     writer.section(TOKENIZER, &embedder.tokenizer)?;
     writer.section(ABOUT, &json(&about)?)?;
     progress(Step::Writing)?;
@@ -172,14 +177,14 @@ fn write_application(
     Ok(())
 }
 
-fn retriever_setup(embedder: &Loaded, documents: u64) -> RetrieverSetup {
+fn retriever_setup(embedder: &Loaded, documents: u64, bm25: Bm25) -> RetrieverSetup {
     RetrieverSetup {
         model: embedder.name.clone(),
         graph: embedder.embedding_graph(),
         max_tokens: embedder.window(),
         pooling: embedder.pooling(),
         documents: documents as u32,
-        bm25: Bm25::default(),
+        bm25,
     }
 }
 

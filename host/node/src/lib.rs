@@ -34,6 +34,7 @@ pub use models::ModelStore;
 pub use open::{Node, OpenOptions, open};
 pub use pairs::pairs;
 pub use trine_corpus::Report;
+pub use trine_index::lexical::Bm25;
 pub use update::{Change, Changed, Keeper, KeeperOptions, stamp};
 
 /// The manifest of the built-in application, as spin.toml at the repository's top has it.
