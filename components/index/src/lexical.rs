@@ -19,6 +19,7 @@ mod phrase;
 mod postings;
 mod query;
 
+pub(crate) use analyse::fold;
 pub use analyse::{Analysis, Language};
 pub use bm25::{Bm25, Match};
 pub use build::Builder;

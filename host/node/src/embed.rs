@@ -41,6 +41,9 @@ pub(crate) struct Gathered {
     pub(crate) truncated: (u64, u64),
 }
 
+/// Finds a document by the digest of its contents.
+type Find<'a> = dyn Fn(&[u8; 32]) -> Result<Option<Document>, NodeError> + 'a;
+
 /// What a pass over documents is asked to do.
 pub(crate) struct Gather<'a> {
     pub(crate) encoder: &'a Encoder,
@@ -50,7 +53,7 @@ pub(crate) struct Gather<'a> {
     /// Whether a document need not be looked at any further.
     pub(crate) unchanged: &'a dyn Fn(&str, &[u8; 32], u64) -> bool,
     /// A document of other name and the same contents, with its passages and vectors.
-    pub(crate) known: &'a dyn Fn(&[u8; 32]) -> Result<Option<Document>, NodeError>,
+    pub(crate) known: &'a Find<'a>,
     pub(crate) progress: &'a dyn Fn(Step) -> Result<(), NodeError>,
 }
 

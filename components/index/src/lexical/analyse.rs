@@ -157,7 +157,7 @@ fn case_boundary(word: &str) -> Option<usize> {
 }
 
 /// Small letters without accents, and one form of each hyphen and apostrophe: `Café’s` is `cafe's`.
-pub(super) fn fold(word: &str) -> Cow<'_, str> {
+pub(crate) fn fold(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         if word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
             return word.into();

@@ -75,12 +75,17 @@ impl Forms {
         &self.0
     }
 
-    /// The words at the least distance from `word`, up to `most`: the most frequent of them, and of
-    /// equals the first. The distance is Damerau's, with no letter moved twice (optimal string alignment).
+    /// The words at the least distance from `word`, up to `most`, that `accept` takes at that
+    /// distance: the most frequent of them, and of equals the first. The distance is Damerau's, with no letter moved twice (optimal string alignment).
     ///
     /// Every word is passed, but letters are compared only of those whose beginning may still lead
     /// to one that is near.
-    pub(super) fn nearest(&self, word: &str, most: usize) -> Option<Near> {
+    pub(super) fn nearest(
+        &self,
+        word: &str,
+        most: usize,
+        accept: impl Fn(&[char], usize) -> bool,
+    ) -> Option<Near> {
         let mut table = Table::new(word);
         let mut best: Option<Near> = None;
         let (mut rest, mut most, mut dead) = (self.0.as_slice(), most as u8, usize::MAX);
@@ -99,7 +104,8 @@ impl Forms {
             }
             let distance = table.distance();
             let better = |best: &Near| (distance, best.count) < (best.distance as u8, entry.count);
-            if dead == usize::MAX && distance <= most && best.as_ref().is_none_or(better) {
+            let near = dead == usize::MAX && distance <= most && best.as_ref().is_none_or(better);
+            if near && accept(&table.letters, distance.into()) {
                 most = distance;
                 let word = table.letters.iter().collect();
                 best = Some(Near { word, distance: distance.into(), count: entry.count });
@@ -174,7 +180,7 @@ mod tests {
     }
 
     fn near(forms: &Forms, word: &str, most: usize) -> Option<(String, usize)> {
-        forms.nearest(word, most).map(|near| (near.word, near.distance))
+        forms.nearest(word, most, |_, _| true).map(|near| (near.word, near.distance))
     }
 
     #[test]
@@ -228,7 +234,7 @@ mod tests {
             // The least distance, then the greatest count, then the first word.
             let best = all.min_by_key(|near| (near.distance, u32::MAX - near.count));
             found += usize::from(best.is_some());
-            assert_eq!(forms.nearest(&query, 2), best, "{query}");
+            assert_eq!(forms.nearest(&query, 2, |_, _| true), best, "{query}");
         }
         assert!(found > 200, "{found}");
     }
@@ -240,7 +246,8 @@ mod tests {
             for flip in [1, 0x80, 0xff] {
                 let mut broken = forms.0.clone();
                 broken[at] ^= flip;
-                let near = Forms::from_bytes(&broken).map(|forms| forms.nearest("strasen", 2));
+                let near = Forms::from_bytes(&broken)
+                    .map(|forms| forms.nearest("strasen", 2, |_, _| true));
                 assert!(near.is_none_or(|near| near.is_none_or(|near| near.distance <= 2)));
             }
             assert!(

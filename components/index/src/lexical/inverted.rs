@@ -224,10 +224,15 @@ impl Inverted {
             || self.term(&format!("{CODE}{word}")).is_some()
     }
 
-    /// The word that is nearest to `word`, not farther than `most` slips of the pen: the most
-    /// frequent of those that are equally near.
-    pub fn nearest(&self, word: &str, most: usize) -> Option<Near> {
-        self.forms.nearest(&fold(word), most)
+    /// The word that is nearest to `word`, folded, not farther than `most` slips of the pen, of those
+    /// that `accept` takes by their letters and distance: the most frequent of the equally near.
+    pub fn nearest(
+        &self,
+        word: &str,
+        most: usize,
+        accept: impl Fn(&[char], usize) -> bool,
+    ) -> Option<Near> {
+        self.forms.nearest(word, most, accept)
     }
 
     pub(super) fn analyser(&self) -> &Analyser {
