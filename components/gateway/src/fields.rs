@@ -102,7 +102,8 @@ pub fn refused(name: &str, value: impl Display, allowed: impl Display) -> Proble
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(SHOWN)]
+    let mut ends = (0..=text.len().min(SHOWN)).rev();
+    &text[..ends.find(|&at| text.is_char_boundary(at)).unwrap_or(0)]
 }
 
 /// Form decoding: `+` is a space, `%xx` a byte, and the bytes must be UTF-8.

@@ -190,10 +190,10 @@ fn print(report: &Value) {
 /// A line for each ranking.
 fn print_table(reports: &[Value]) {
     const METRICS: [&str; 6] = ["ndcg@10", "mrr@10", "hit@5", "recall@10", "recall@100", "seconds"];
-    let heads: Vec<String> = METRICS.iter().map(|name| format!("{name:>10}")).collect();
+    let heads: Vec<String> = METRICS.iter().map(|name| format!("{name:>11}")).collect();
     out!("{:<9} {:<8}{}", "stage", "mode", heads.concat());
     for report in reports {
-        let number = |name: &&str| format!("{:>10.4}", report[*name].as_f64().unwrap_or_default());
+        let number = |name: &&str| format!("{:>11.4}", report[*name].as_f64().unwrap_or_default());
         let numbers: Vec<String> = METRICS.iter().map(number).collect();
         let name = |field: &str| report[field].as_str().unwrap_or_default();
         out!("{:<9} {:<8}{}", name("stage"), name("mode"), numbers.concat());
