@@ -40,7 +40,12 @@ pub fn finish() -> Result<(), Box<dyn Error>> {
     };
     let segment = Segment::from_parts(|part| parts.take(part).map_err(Box::<dyn Error>::from))?;
     // A first search takes the scratch memory that later ones reuse.
-    segment.graph.walk(&Vector::normalized(vec![1.0; segment.graph.dimensions()]), 1, MAX_TOP_K, None);
+    segment.graph.walk(
+        &Vector::normalized(vec![1.0; segment.graph.dimensions()]),
+        1,
+        MAX_TOP_K,
+        None,
+    );
     BUNDLE.set(Some(Bundle { setup, encoder, segment }));
     Ok(())
 }

@@ -163,7 +163,7 @@ fn embed_corpus(
                 *stopped.borrow_mut() = Some(error);
             }
         },
-        &mut |passages| {
+        &mut |_fields, passages| {
             if let Some(error) = stopped.take() {
                 return Err(error);
             }
