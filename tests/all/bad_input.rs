@@ -29,7 +29,7 @@ fn malformed_json() {
 #[test]
 fn fields_of_the_wrong_type_or_name() {
     let Some(server) = server() else { return };
-    let wrong: [(Value, &[&str]); 8] = [
+    let wrong: [(Value, &[&str]); 17] = [
         (json!({}), &["query"]),
         (json!({ "query": 5 }), &["string"]),
         (json!({ "query": null }), &["string"]),
@@ -37,13 +37,24 @@ fn fields_of_the_wrong_type_or_name() {
         (json!({ "query": "a", "top_k": -1 }), &["-1"]),
         (json!({ "query": "a", "top_k": 1.5 }), &["1.5"]),
         (json!({ "query": "a", "top_k": 5_000_000_000u64 }), &["5000000000"]),
-        (json!({ "query": "a", "exact": "yes" }), &["boolean"]),
+        (json!({ "query": "a", "exact": "yes" }), &["exact is \"yes\"", "true or false"]),
+        (json!({ "query": "a", "mode": "bm25" }), &["bm25", "hybrid or dense or lexical"]),
+        (json!({ "query": "a", "fusion": "rrf" }), &["rrf", "reciprocal_rank"]),
+        (json!({ "query": "a", "fusion": { "reciprocal_rank": -1 } }), &["-1", "above 0"]),
+        (json!({ "query": "a", "context": { "neighbours": 0 } }), &["neighbours is 0", "1 to 10"]),
+        (json!({ "query": "a", "filter": [] }), &["filter", "object"]),
+        (json!({ "query": "a", "filter": { "field": "title", "is": "x" } }), &["is"]),
+        (json!({ "query": "a", "diversity": 2 }), &["diversity is 2", "0 to 1"]),
+        (json!({ "query": "a", "per_document": 0 }), &["per_document is 0", "1 to 200"]),
+        (json!({ "query": "a", "decompose": true }), &["decompose is true", "auto or off"]),
     ];
     for (body, words) in wrong {
         refused(server, server.post("/v1/answer", &body), words);
     }
     let rerank = json!({ "query": "a", "passages": [{ "txt": "b" }] });
-    refused(server, server.post("/v1/rerank", &rerank), &["JSON"]);
+    refused(server, server.post("/v1/rerank", &rerank), &["passages", "`text`"]);
+    let retrieve = json!({ "query": "a", "max_sentences": 2 });
+    refused(server, server.post("/v1/retrieve", &retrieve), &["max_sentences", "snippet"]);
 }
 
 #[test]
@@ -99,7 +110,7 @@ fn lists_of_passages_that_are_too_short_or_long() {
 fn a_question_beyond_the_window_is_answered_with_a_warning() {
     let Some(server) = server() else { return };
     let long = format!("How long may a hand tool be kept? {}", "Tell me about tools. ".repeat(300));
-    let answer = server.ask(&long, "&threshold=0").ok();
+    let answer = server.ask(&long, "&threshold=0&decompose=off").ok();
     let warning = answer["warnings"][0].as_str().unwrap();
     // 9 words and a mark, 300 times 4 and one, beyond a window of 256 with its two markers.
     let count: i32 = warning.split(' ').find_map(|word| word.parse().ok()).unwrap();

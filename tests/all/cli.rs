@@ -80,13 +80,18 @@ fn ask_ends_with_1_on_what_the_application_refuses() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let wrong: [&[&str]; 11] = [
+    let wrong: [&[&str]; 16] = [
         &[],
         &["ask"],
         &["ask", "a.trine", "question", "--colour", "red"],
         &["ask", "a.trine", "question", "--top-k", "many"],
         &["ask", "a.trine", "question", "--threshold", "1.5"],
         &["ask", "a.trine", "question", "--threshold", "NaN"],
+        &["search", "a.trine"],
+        &["search", "a.trine", "query", "--mode", "bm25"],
+        &["search", "a.trine", "query", "--filter", "[]"],
+        &["ask", "a.trine", "question", "--context", "page"],
+        &["ask", "a.trine", "question", "--fusion", "reciprocal-rank:0"],
         &["serve", "a.trine", "--listen", "nowhere"],
         &["serve", "a.trine", "--concurrency", "0"],
         &["index", "docs"],
@@ -132,9 +137,11 @@ fn ask_in_json_has_the_documented_fields() {
     assert_eq!(passages.len(), 3);
     for passage in passages {
         let expected = [
+            "dense_score",
             "end",
             "headings",
             "id",
+            "lexical_score",
             "media_type",
             "retrieval_score",
             "score",
@@ -266,7 +273,7 @@ fn eval_measures_a_collection() {
         ("qrels/test.tsv", qrels.as_bytes()),
     ]);
     let ranking = collection.path().join("run.trec");
-    for stage in ["dense", "rerank"] {
+    for (stage, mode) in [("dense", "dense"), ("rerank", "hybrid")] {
         let measured = run(trine_with_model(&[
             &"eval",
             &collection.path(),
@@ -279,12 +286,25 @@ fn eval_measures_a_collection() {
         assert_eq!(measured.code, 0, "{measured:?}");
         let report = measured.json();
         assert_eq!((&report["stage"], &report["queries"]), (&json!(stage), &json!(2)), "{report}");
+        assert_eq!(report["mode"], mode, "{report}");
         let ndcg = report.as_object().unwrap().iter().find(|(name, _)| name.contains("ndcg"));
         assert_eq!(ndcg.unwrap().1, 1.0, "{report}");
         let lines = fs::read_to_string(&ranking).unwrap();
         assert!(lines.starts_with("q1 Q0 rails 1 "), "{lines}");
         assert_eq!(lines.lines().count(), 6, "{lines}");
     }
+    let eval = |more: &[&dyn AsRef<OsStr>]| {
+        let mut command = trine_with_model(&[&"eval", &collection.path()]);
+        command.args(more.iter().map(AsRef::as_ref));
+        run(command)
+    };
+    let table = eval(&[&"--stage", &"dense,bm25,retrieve", &"--fusion", &"reciprocal-rank:10"]);
+    let lines: Vec<&str> = table.out.lines().collect();
+    assert_eq!((table.code, lines.len()), (0, 4), "{table:?}");
+    assert!(lines[0].contains("ndcg@10") && lines[2].starts_with("lexical   lexical"), "{table:?}");
+    assert!(lines[3].starts_with("retrieve  hybrid"), "{table:?}");
+    eval(&[&"--stage", &"dense", &"--mode", &"lexical"]).failed(1, &["exclude each other"]);
+    eval(&[&"--stage", &"dense,hybrid", &"--run", &ranking]).failed(1, &["one --stage"]);
     run(trine_with_model(&[&"eval", &collection.path().join("qrels")]))
         .failed(1, &["corpus.jsonl"]);
 }

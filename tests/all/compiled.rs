@@ -1,6 +1,5 @@
 //! Compiled code kept on disk: used again, and made anew where it is damaged.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use trine_inference::{Engine, Graphs};
 use trine_runtime::manifest::Manifest;
-use trine_runtime::{App, AppOptions};
+use trine_runtime::{App, AppOptions, RuntimeError, Source};
 
 const ALONE: &str = r#"
 spin_manifest_version = 2
@@ -27,11 +26,13 @@ source = "misbehaving.wasm"
 
 /// Starts the application with its code in `cache`, and sees that it answers.
 fn starts(cache: &Path) {
-    let components =
-        BTreeMap::from([("misbehaving.wasm".to_owned(), trine_tests::MISBEHAVING.to_vec())]);
+    let component = |file: &str| {
+        assert_eq!(file, "misbehaving.wasm");
+        Ok::<_, RuntimeError>(Source::bytes(trine_tests::MISBEHAVING.to_vec()))
+    };
     let engine = Engine::start(Graphs::new(), crate::fixture::engine()).unwrap();
     let options = AppOptions { cache: Some(cache.to_owned()), ..AppOptions::default() };
-    let app = App::new(Manifest::parse(ALONE).unwrap(), components, engine, &options).unwrap();
+    let app = App::new(Manifest::parse(ALONE).unwrap(), component, engine, &options).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let body = runtime.block_on(async {
         let request = Request::get("http://localhost/misbehave/load-bytes").body(Bytes::new());

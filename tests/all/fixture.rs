@@ -10,7 +10,7 @@ use std::{env, fs};
 use tokio::sync::oneshot;
 use trine_inference::gpu::Adapter;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
-use trine_node::{BuildOptions, Chunking, Input, ModelStore, Node, NodeError, OpenOptions};
+use trine_node::{Bm25, BuildOptions, Chunking, Input, ModelStore, Node, NodeError, OpenOptions};
 use trine_runtime::server::Server;
 use trine_runtime::{AppOptions, Limits};
 
@@ -138,6 +138,7 @@ pub fn build_options() -> BuildOptions {
         reranker: None,
         chunking: Chunking::Sections,
         overlap: 32,
+        bm25: Bm25::default(),
         engine: engine(),
         app: None,
     }

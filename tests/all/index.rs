@@ -66,7 +66,7 @@ fn description(record: &str) -> String {
 /// How many of the nearest passages the walk found.
 fn in_both(server: &Serving, query: &str) -> usize {
     let nearest = |exact: bool| -> Vec<Value> {
-        let body = json!({ "query": query, "top_k": K, "exact": exact });
+        let body = json!({ "query": query, "mode": "dense", "top_k": K, "exact": exact });
         let reply = server.post("/v1/retrieve", &body).ok();
         reply["candidates"].as_array().unwrap().clone()
     };

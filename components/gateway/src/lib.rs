@@ -1,9 +1,10 @@
 //! The gateway: HTTP in, the three stages in between, JSON out.
 //!
 //! It holds no model and no index; `routes` says what can be asked, `pipeline` calls the stages,
-//! `request` and `reply` are the JSON, `problem` chooses every error's status.
+//! `fields`, `request` and `reply` are the JSON, `problem` chooses every error's status.
 
 mod defaults;
+mod fields;
 mod pipeline;
 mod problem;
 mod reply;

@@ -1,22 +1,26 @@
 //! Retrieve, rerank, generate: one straight line.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::bindings::trine::rag::generator::{self, FinishReason, GenerationOptions, Part};
 use crate::bindings::trine::rag::reranker::{self, RerankOptions, Reranking, Scoring};
-use crate::bindings::trine::rag::retriever::{self, Fusion, Mode, RetrievalOptions};
+use crate::bindings::trine::rag::retriever::{self, Surroundings};
 use crate::bindings::trine::rag::types::{Candidate, Error, Passage, Ranked};
 use crate::defaults::Defaults;
 use crate::problem::Problem;
 use crate::reply::{
-    AnswerReply, CitationReply, HealthReply, ModelsReply, PassageReply, RerankReply, RerankResult,
-    RetrieveReply, Timings,
+    AnswerReply, CitationReply, HealthReply, ModelsReply, PassageReply, ReadingReply, RerankReply,
+    RerankResult, RetrieveReply, Timings,
 };
 use crate::request::{AnswerRequest, RerankPassage, RerankRequest, RetrieveRequest};
 use spin_sdk::wasip3::clocks::monotonic_clock;
 
 /// What an answer says when no passage supports one.
 const NOT_FOUND: &str = "Not found in these documents.";
+
+/// Passages around those kept that the generator is given at most.
+const MOST_CONTEXT: usize = 200;
 
 /// Upper bound on the tokens a language model writes, until requests may set it.
 const MAX_TOKENS: u32 = 512;
@@ -42,42 +46,44 @@ fn at(stage: &'static str) -> impl Fn(Error) -> Problem {
 /// All three stages.
 pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply, Problem> {
     let total = Stopwatch::start();
-    let AnswerRequest { query, top_k, top_n, exact, max_sentences, threshold } = request;
+    let AnswerRequest { search, top_n, max_sentences, threshold } = request;
+    let query = &search.query;
 
-    let options = retrieval_options(top_k.unwrap_or(defaults.top_k), exact);
-    let retrieval = retriever::retrieve(&query, &options).map_err(at("retriever"))?;
+    let options = search.options(defaults.top_k, false);
+    let retrieval = retriever::retrieve(query, &options).map_err(at("retriever"))?;
     let retrieve_ms = total.ms();
 
     let clock = Stopwatch::start();
     let options = RerankOptions { top_n: top_n.unwrap_or(defaults.top_n) };
     let reranking =
-        reranker::rerank(&query, &retrieval.candidates, options).map_err(at("reranker"))?;
+        reranker::rerank(query, &retrieval.candidates, options).map_err(at("reranker"))?;
     let rerank_ms = clock.ms();
 
     let clock = Stopwatch::start();
+    let reading = read(&reranking.ranked, search.context)?;
     let options = GenerationOptions { max_sentences, max_tokens: MAX_TOKENS, threshold };
-    let answer =
-        generator::generate(&query, &reranking.ranked, options).map_err(at("generator"))?;
-    let (text, citations) = collect(&answer, &reranking.ranked)?;
+    let answer = generator::generate(query, &reading.passages, options).map_err(at("generator"))?;
+    let (text, citations) = collect(&answer, &reading.passages)?;
     let summary = answer.summary();
     let generate_ms = clock.ms();
 
     let abstained = summary.reason == FinishReason::Abstained;
     let mut warnings = query_warnings(retrieval.truncated_tokens);
     warnings.extend(pair_warning(&reranking));
+    warnings.extend(context_warning(&reading));
     if summary.passages_dropped > 0 {
         let dropped = summary.passages_dropped;
         warnings.push(format!("{dropped} passages did not fit the generator and were not read"));
     }
     Ok(AnswerReply {
-        query,
+        reading: ReadingReply::of(&retrieval),
         answer: if abstained { NOT_FOUND.to_owned() } else { text },
         abstained,
         finish_reason: finish_reason(summary.reason),
         evidence: summary.evidence,
         threshold: summary.threshold,
         citations,
-        passages: Some(reranking.ranked.iter().map(PassageReply::from).collect()),
+        passages: Some(reading.reply(&retrieval.candidates)),
         supporting_docs: None,
         warnings,
         models: ModelsReply {
@@ -91,7 +97,45 @@ pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply,
             generate: Some(generate_ms),
             total: total.ms(),
         },
+        query: search.query,
     })
+}
+
+/// What the generator reads: what the reranker kept, and behind it what is around that.
+struct Reading {
+    passages: Vec<Ranked>,
+    /// For each passage behind what was kept, the place of the one it surrounds.
+    context_of: Vec<u32>,
+    /// Passages that were left out.
+    dropped: usize,
+}
+
+fn read(kept: &[Ranked], context: Option<Surroundings>) -> Result<Reading, Problem> {
+    let mut reading = Reading { passages: kept.to_vec(), context_of: vec![], dropped: 0 };
+    let Some(context) = context else { return Ok(reading) };
+    let mut seen: HashSet<u32> = kept.iter().map(|ranked| ranked.passage.id).collect();
+    for (place, ranked) in (0..).zip(kept) {
+        let around = retriever::around(ranked.passage.id, context).map_err(at("retriever"))?;
+        for passage in around.into_iter().filter(|passage| seen.insert(passage.id)) {
+            if reading.context_of.len() == MOST_CONTEXT {
+                reading.dropped += 1;
+                continue;
+            }
+            reading.context_of.push(place);
+            reading.passages.push(Ranked { passage, truncated_tokens: 0, ..ranked.clone() });
+        }
+    }
+    Ok(reading)
+}
+
+impl Reading {
+    fn reply(&self, candidates: &[Candidate]) -> Vec<PassageReply> {
+        let (kept, context) = self.passages.split_at(self.passages.len() - self.context_of.len());
+        let kept = kept.iter().map(|ranked| PassageReply::ranked(ranked, candidates));
+        let context = self.context_of.iter().zip(context);
+        kept.chain(context.map(|(of, ranked)| PassageReply::context_of(*of, &ranked.passage)))
+            .collect()
+    }
 }
 
 /// Pulls the answer's parts to the end.
@@ -125,13 +169,25 @@ fn collect(
 /// The first stage alone.
 pub fn retrieve(request: RetrieveRequest, defaults: Defaults) -> Result<RetrieveReply, Problem> {
     let total = Stopwatch::start();
-    let options = retrieval_options(request.top_k.unwrap_or(defaults.top_k), request.exact);
-    let retrieval = retriever::retrieve(&request.query, &options).map_err(at("retriever"))?;
+    let RetrieveRequest { search, snippet } = request;
+    let options = search.options(defaults.top_k, snippet > 0);
+    let retrieval = retriever::retrieve(&search.query, &options).map_err(at("retriever"))?;
+    let mut candidates = Vec::with_capacity(retrieval.candidates.len());
+    for candidate in &retrieval.candidates {
+        let around = match search.context {
+            Some(context) => {
+                retriever::around(candidate.passage.id, context).map_err(at("retriever"))?
+            }
+            None => vec![],
+        };
+        candidates.push(PassageReply::candidate(candidate, snippet, &around));
+    }
     Ok(RetrieveReply {
-        query: request.query,
-        candidates: retrieval.candidates.iter().map(PassageReply::from).collect(),
+        reading: ReadingReply::of(&retrieval),
+        candidates,
         warnings: query_warnings(retrieval.truncated_tokens),
         timings_ms: Timings { total: total.ms(), ..Timings::default() },
+        query: search.query,
     })
 }
 
@@ -170,21 +226,6 @@ pub fn health() -> Result<HealthReply, Problem> {
     })
 }
 
-fn retrieval_options(top_k: u32, exact: bool) -> RetrievalOptions {
-    RetrievalOptions {
-        top_k,
-        mode: Mode::Hybrid,
-        fusion: Fusion::Weighted,
-        exact,
-        filter: None,
-        diversity: None,
-        per_document: None,
-        decompose: false,
-        spelling: false,
-        highlight: false,
-    }
-}
-
 fn candidate(passage: RerankPassage, id: u32) -> Candidate {
     let (title, text) = match passage {
         RerankPassage::Text(text) => (String::new(), text),
@@ -206,8 +247,7 @@ fn candidate(passage: RerankPassage, id: u32) -> Candidate {
 fn query_warnings(truncated: u32) -> Vec<String> {
     let cut = (truncated > 0).then(|| {
         format!(
-            "the query is longer than the embedder's window: its last {truncated} tokens were \
-             not read"
+            "the query is longer than the embedder's window: {truncated} of its tokens were not read"
         )
     });
     cut.into_iter().collect()
@@ -217,6 +257,12 @@ fn pair_warning(reranking: &Reranking) -> Option<String> {
     let cut = reranking.ranked.iter().filter(|r| r.truncated_tokens > 0).count();
     let all = reranking.ranked.len();
     (cut > 0).then(|| format!("the reranker's window cut {cut} of {all} passages"))
+}
+
+fn context_warning(reading: &Reading) -> Option<String> {
+    let dropped = reading.dropped;
+    let text = format!("{dropped} passages around those kept were too many and were not read");
+    (dropped > 0).then_some(text)
 }
 
 fn scoring(scoring: Scoring) -> &'static str {

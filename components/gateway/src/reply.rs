@@ -1,8 +1,12 @@
 //! What callers get: the stages' records as JSON.
 
-use serde::Serialize;
+use std::ops::Range;
 
-use crate::bindings::trine::rag::types::{Candidate, Passage, Ranked};
+use serde::Serialize;
+use trine_text::snippet::snippet;
+
+use crate::bindings::trine::rag::retriever::Retrieval;
+use crate::bindings::trine::rag::types::{Candidate, Passage, Ranked, Span};
 
 /// Milliseconds each stage took, as the gateway saw it.
 #[derive(Debug, Default, Serialize)]
@@ -31,19 +35,46 @@ pub struct PassageReply {
     media_type: String,
     start: u64,
     end: u64,
+    #[serde(flatten)]
+    scores: Scores,
     #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<f32>,
-    retrieval_score: f32,
+    snippet: Option<SnippetReply>,
+    #[serde(skip_serializing_if = "is_empty")]
+    highlights: Vec<SpanReply>,
+    /// The passages around a candidate, in the document's order.
+    #[serde(skip_serializing_if = "is_empty")]
+    context: Vec<PassageReply>,
+    /// Of a passage that is there for what it surrounds: the place of that one in the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_of: Option<u32>,
     #[serde(skip_serializing_if = "is_zero")]
     truncated_tokens: u32,
+}
+
+/// What a passage was ranked by.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Scores {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retrieval_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dense_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lexical_score: Option<f32>,
 }
 
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+fn is_empty<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
 impl PassageReply {
-    fn new(passage: &Passage, score: Option<f32>, retrieval_score: f32, truncated: u32) -> Self {
+    /// A passage without a score of its own.
+    fn new(passage: &Passage) -> PassageReply {
         PassageReply {
             id: passage.id,
             source: passage.source.clone(),
@@ -53,22 +84,129 @@ impl PassageReply {
             media_type: passage.media_type.clone(),
             start: passage.start,
             end: passage.end,
-            score,
-            retrieval_score,
-            truncated_tokens: truncated,
+            scores: Scores::default(),
+            snippet: None,
+            highlights: vec![],
+            context: vec![],
+            context_of: None,
+            truncated_tokens: 0,
+        }
+    }
+
+    /// What the reranker kept of the retriever's `candidates`.
+    pub fn ranked(ranked: &Ranked, candidates: &[Candidate]) -> PassageReply {
+        let found = candidates.iter().find(|c| c.passage.id == ranked.passage.id);
+        PassageReply {
+            scores: Scores {
+                score: Some(ranked.score),
+                retrieval_score: Some(ranked.retrieval_score),
+                dense_score: found.and_then(|c| c.dense_score),
+                lexical_score: found.and_then(|c| c.lexical_score),
+            },
+            truncated_tokens: ranked.truncated_tokens,
+            ..PassageReply::new(&ranked.passage)
+        }
+    }
+
+    /// What the retriever found, with a snippet of at most so many bytes, and what is around it.
+    pub fn candidate(candidate: &Candidate, snippet: u32, around: &[Passage]) -> PassageReply {
+        let others = around.iter().filter(|other| other.id != candidate.passage.id);
+        PassageReply {
+            scores: Scores {
+                score: Some(candidate.score),
+                retrieval_score: Some(candidate.score),
+                dense_score: candidate.dense_score,
+                lexical_score: candidate.lexical_score,
+            },
+            snippet: (snippet > 0).then(|| SnippetReply::of(candidate, snippet)),
+            highlights: candidate.highlights.iter().map(SpanReply::from).collect(),
+            context: others.map(PassageReply::new).collect(),
+            ..PassageReply::new(&candidate.passage)
+        }
+    }
+
+    /// A passage around the one at this place of the list.
+    pub fn context_of(place: u32, passage: &Passage) -> PassageReply {
+        PassageReply { context_of: Some(place), ..PassageReply::new(passage) }
+    }
+}
+
+/// Byte offsets, from and past.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SpanReply {
+    start: u64,
+    end: u64,
+}
+
+impl From<&Span> for SpanReply {
+    fn from(span: &Span) -> SpanReply {
+        SpanReply { start: span.start, end: span.end }
+    }
+}
+
+/// The piece of a passage that shows why it was found.
+#[derive(Debug, Serialize)]
+pub struct SnippetReply {
+    /// The document's bytes `start..end`.
+    text: String,
+    start: u64,
+    end: u64,
+    /// Byte offsets into `text`.
+    highlights: Vec<SpanReply>,
+}
+
+impl SnippetReply {
+    fn of(candidate: &Candidate, longest: u32) -> SnippetReply {
+        let Candidate { passage, highlights, .. } = candidate;
+        // A highlight outside of the passage becomes a range that no text has.
+        let within = |at: u64| at.checked_sub(passage.start).map_or(usize::MAX, |at| at as usize);
+        let marks: Vec<Range<usize>> =
+            highlights.iter().map(|span| within(span.start)..within(span.end)).collect();
+        let markdown = passage.media_type == "text/markdown";
+        let found = snippet(&passage.text, markdown, &marks, longest as usize);
+        let begin = found.range.start;
+        let offset = |at: usize| passage.start + at as u64;
+        let marked = found.highlights.iter();
+        SnippetReply {
+            text: passage.text[found.range.clone()].to_owned(),
+            start: offset(begin),
+            end: offset(found.range.end),
+            highlights: marked
+                .map(|mark| SpanReply {
+                    start: (mark.start - begin) as u64,
+                    end: (mark.end - begin) as u64,
+                })
+                .collect(),
         }
     }
 }
 
-impl From<&Ranked> for PassageReply {
-    fn from(r: &Ranked) -> Self {
-        PassageReply::new(&r.passage, Some(r.score), r.retrieval_score, r.truncated_tokens)
-    }
+/// What the retriever read the query as, where that is not as it was written.
+#[derive(Debug, Serialize)]
+pub struct ReadingReply {
+    /// The parts that were searched for, when the question was split.
+    #[serde(skip_serializing_if = "is_empty")]
+    parts: Vec<String>,
+    /// Words that were read as others.
+    #[serde(skip_serializing_if = "is_empty")]
+    corrections: Vec<CorrectionReply>,
 }
 
-impl From<&Candidate> for PassageReply {
-    fn from(c: &Candidate) -> Self {
-        PassageReply::new(&c.passage, None, c.score, 0)
+/// A word of the query that was read as another.
+#[derive(Debug, Serialize)]
+pub struct CorrectionReply {
+    written: String,
+    read_as: String,
+}
+
+impl ReadingReply {
+    /// What `retrieval` says of the query.
+    pub fn of(retrieval: &Retrieval) -> ReadingReply {
+        let corrections = retrieval
+            .corrections
+            .iter()
+            .map(|c| CorrectionReply { written: c.written.clone(), read_as: c.read_as.clone() });
+        ReadingReply { parts: retrieval.parts.clone(), corrections: corrections.collect() }
     }
 }
 
@@ -103,6 +241,9 @@ pub struct ModelsReply {
 pub struct AnswerReply {
     /// The question.
     pub query: String,
+    /// How it was read.
+    #[serde(flatten)]
+    pub reading: ReadingReply,
     /// The answer; a fixed sentence when abstained.
     pub answer: String,
     /// Whether no passage supports an answer.
@@ -115,7 +256,7 @@ pub struct AnswerReply {
     pub threshold: f32,
     /// Support, in the order of the answer's sentences.
     pub citations: Vec<CitationReply>,
-    /// What the reranker kept, best first.
+    /// What the reranker kept, best first, and then what is around it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passages: Option<Vec<PassageReply>>,
     /// The same, under the name that `GET /answer` gives it.
@@ -134,6 +275,9 @@ pub struct AnswerReply {
 pub struct RetrieveReply {
     /// The query.
     pub query: String,
+    /// How it was read.
+    #[serde(flatten)]
+    pub reading: ReadingReply,
     /// Best first.
     pub candidates: Vec<PassageReply>,
     /// What was cut, in words.

@@ -1,53 +1,127 @@
-//! What callers send: JSON bodies and query strings, checked.
+//! What callers send, checked.
 
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use crate::bindings::trine::rag::retriever::{Fusion, Mode, RetrievalOptions, Surroundings};
+use crate::fields::{Fields, refused};
 use crate::problem::Problem;
 
 /// Candidates and passages one request may ask for.
 const MOST: u32 = 200;
 /// Bytes a question may have; far beyond any model's window, whose cut is reported.
 const LONGEST_QUERY: usize = 16 * 1024;
+/// Passages before and after one.
+const MOST_NEIGHBOURS: u32 = 10;
+/// Passages that a section is cut to.
+const LONGEST_SECTION: u32 = 20;
+/// Bytes of a snippet when a request does not say: about two lines.
+const SNIPPET: u32 = 240;
+/// Bytes a snippet may have.
+const LONGEST_SNIPPET: u32 = 4000;
 
-/// `POST /v1/answer`, and `GET /answer` with `q` for `query`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AnswerRequest {
+/// What the first stage is asked, whichever route asks it.
+#[derive(Clone, Debug)]
+pub struct Search {
     /// The question.
     pub query: String,
-    /// Candidates the retriever fetches.
+    /// Candidates to fetch; the application's default when absent.
     pub top_k: Option<u32>,
+    /// What belongs to each passage that is kept.
+    pub context: Option<Surroundings>,
+    /// The rest, with 0 for `top-k`.
+    options: RetrievalOptions,
+}
+
+impl Search {
+    /// Reads its fields; the query's name is the route's to say.
+    fn read(fields: &mut Fields, query: &'static str) -> Result<Search, Problem> {
+        Ok(Search {
+            query: read_query(fields, query)?,
+            top_k: fields.number("top_k", 1..=MOST)?,
+            context: read_context(fields)?,
+            options: RetrievalOptions {
+                top_k: 0,
+                mode: read_mode(fields)?,
+                fusion: read_fusion(fields)?,
+                exact: fields.take("exact", "true or false")?.unwrap_or(false),
+                filter: read_filter(fields)?,
+                diversity: fields.number("diversity", 0.0..=1.0)?,
+                per_document: fields.number("per_document", 1..=MOST)?,
+                decompose: is_auto(fields, "decompose")?,
+                spelling: is_auto(fields, "spelling")?,
+                highlight: false,
+            },
+        })
+    }
+
+    /// The retriever's options, where `top_k` is what is fetched unless the request says.
+    pub fn options(&self, top_k: u32, highlight: bool) -> RetrievalOptions {
+        let top_k = self.top_k.unwrap_or(top_k);
+        RetrievalOptions { top_k, highlight, ..self.options.clone() }
+    }
+}
+
+/// `POST /v1/answer`, and `GET /answer` with `q` for `query`.
+#[derive(Clone, Debug)]
+pub struct AnswerRequest {
+    /// What is searched for.
+    pub search: Search,
     /// Passages the reranker keeps.
     pub top_n: Option<u32>,
-    /// Compare with every passage instead of walking the index.
-    #[serde(default)]
-    pub exact: bool,
     /// Sentences the answer may have.
-    #[serde(default = "default_max_sentences")]
     pub max_sentences: u32,
     /// Evidence under which the generator abstains; its own default when absent.
     pub threshold: Option<f32>,
 }
 
+impl AnswerRequest {
+    /// Reads a body.
+    pub fn from_json(text: &str) -> Result<AnswerRequest, Problem> {
+        AnswerRequest::read(Fields::of_json(text)?, "query")
+    }
+
+    /// Reads a query string, with `q` for the query.
+    pub fn from_query_string(text: &str) -> Result<AnswerRequest, Problem> {
+        AnswerRequest::read(Fields::of_query_string(text)?, "q")
+    }
+
+    fn read(mut fields: Fields, query: &'static str) -> Result<AnswerRequest, Problem> {
+        let request = AnswerRequest {
+            search: Search::read(&mut fields, query)?,
+            top_n: fields.number("top_n", 1..=MOST)?,
+            max_sentences: fields.number("max_sentences", 1..=20)?.unwrap_or(3),
+            threshold: fields.number("threshold", 0.0..=1.0)?,
+        };
+        fields.end()?;
+        Ok(request)
+    }
+}
+
 /// `POST /v1/retrieve`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct RetrieveRequest {
-    /// The query.
-    pub query: String,
-    /// Candidates to return.
-    pub top_k: Option<u32>,
-    /// Compare with every passage instead of walking the index.
-    #[serde(default)]
-    pub exact: bool,
+    /// What is searched for.
+    pub search: Search,
+    /// Bytes of a candidate's snippet; 0 for none.
+    pub snippet: u32,
+}
+
+impl RetrieveRequest {
+    /// Reads a body.
+    pub fn from_json(text: &str) -> Result<RetrieveRequest, Problem> {
+        let mut fields = Fields::of_json(text)?;
+        let request = RetrieveRequest {
+            search: Search::read(&mut fields, "query")?,
+            snippet: fields.number("snippet", 0..=LONGEST_SNIPPET)?.unwrap_or(SNIPPET),
+        };
+        fields.end()?;
+        Ok(request)
+    }
 }
 
 /// `POST /v1/rerank`: passages of the caller's own.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct RerankRequest {
     /// The query.
     pub query: String,
@@ -74,84 +148,96 @@ pub enum RerankPassage {
     },
 }
 
-fn default_max_sentences() -> u32 {
-    3
-}
-
-impl AnswerRequest {
-    /// Reads `q`, `top_k`, `top_n`, `exact`, `max_sentences` and `threshold`.
-    pub fn from_query_string(query_string: &str) -> Result<AnswerRequest, Problem> {
-        let mut request = AnswerRequest {
-            query: String::new(),
-            top_k: None,
-            top_n: None,
-            exact: false,
-            max_sentences: default_max_sentences(),
-            threshold: None,
+impl RerankRequest {
+    /// Reads a body.
+    pub fn from_json(text: &str) -> Result<RerankRequest, Problem> {
+        let mut fields = Fields::of_json(text)?;
+        let passages: Vec<RerankPassage> = fields
+            .take("passages", "a list of texts, or of objects with `text` and `title`")?
+            .unwrap_or_default();
+        let request = RerankRequest {
+            query: read_query(&mut fields, "query")?,
+            top_n: fields.number("top_n", 1..=MOST)?,
+            passages,
         };
-        let mut asked = false;
-        for pair in query_string.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode(name, value)?;
-            match name {
-                "q" => {
-                    request.query = value;
-                    asked = true;
-                }
-                "top_k" => request.top_k = Some(number(name, &value)?),
-                "top_n" => request.top_n = Some(number(name, &value)?),
-                "max_sentences" => request.max_sentences = number(name, &value)?,
-                "threshold" => request.threshold = Some(number(name, &value)?),
-                "exact" => request.exact = number(name, &value)?,
-                other => {
-                    return Err(Problem::Invalid(format!(
-                        "no parameter is called `{other}`; there are q, top_k, top_n, exact, \
-                         max_sentences and threshold"
-                    )));
-                }
-            }
-        }
-        if !asked {
-            return Err(Problem::Invalid(
-                "the question is missing: ask with /answer?q=your+question".to_owned(),
-            ));
+        fields.end()?;
+        let given = request.passages.len();
+        if !(1..=MOST as usize).contains(&given) {
+            return Err(Problem::Invalid(format!("{given} passages; there may be 1 to {MOST}")));
         }
         Ok(request)
     }
+}
 
-    /// Holds every field against its limits.
-    pub fn checked(self) -> Result<AnswerRequest, Problem> {
-        check_query(&self.query)?;
-        check_range("top_k", self.top_k, MOST)?;
-        check_range("top_n", self.top_n, MOST)?;
-        check_range("max_sentences", Some(self.max_sentences), 20)?;
-        if self.threshold.is_some_and(|t| !(0.0..=1.0).contains(&t)) {
-            return Err(Problem::Invalid("threshold may be 0 to 1".to_owned()));
+fn read_query(fields: &mut Fields, name: &'static str) -> Result<String, Problem> {
+    let Some(query) = fields.take::<String>(name, "a string")? else {
+        return Err(Problem::Invalid(match name {
+            "q" => "the question is missing: ask with /answer?q=your+question".to_owned(),
+            name => format!("the field `{name}` is missing: a string"),
+        }));
+    };
+    check_query(&query)?;
+    Ok(query)
+}
+
+fn read_mode(fields: &mut Fields) -> Result<Mode, Problem> {
+    Ok(match fields.word("mode", &["hybrid", "dense", "lexical"])? {
+        Some(1) => Mode::Dense,
+        Some(2) => Mode::Lexical,
+        _ => Mode::Hybrid,
+    })
+}
+
+/// `"weighted"`, or `{"reciprocal_rank": 60}`.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FusionField {
+    Weighted,
+    ReciprocalRank(f32),
+}
+
+fn read_fusion(fields: &mut Fields) -> Result<Fusion, Problem> {
+    let allowed = "\"weighted\" or {\"reciprocal_rank\": k} with k greater than 0";
+    match fields.take("fusion", allowed)? {
+        None | Some(FusionField::Weighted) => Ok(Fusion::Weighted),
+        Some(FusionField::ReciprocalRank(k)) if k > 0.0 && k.is_finite() => {
+            Ok(Fusion::ReciprocalRank(k))
         }
-        Ok(self)
+        Some(FusionField::ReciprocalRank(k)) => Err(refused("reciprocal_rank", k, "above 0")),
     }
 }
 
-impl RetrieveRequest {
-    /// Holds every field against its limits.
-    pub fn checked(self) -> Result<RetrieveRequest, Problem> {
-        check_query(&self.query)?;
-        check_range("top_k", self.top_k, MOST)?;
-        Ok(self)
+/// `{"neighbours": 2}`, or `"section"`.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ContextField {
+    Neighbours(u32),
+    Section,
+}
+
+fn read_context(fields: &mut Fields) -> Result<Option<Surroundings>, Problem> {
+    let allowed =
+        format!("\"section\" or {{\"neighbours\": n}} with n from 1 to {MOST_NEIGHBOURS}");
+    match fields.take("context", &allowed)? {
+        None => Ok(None),
+        Some(ContextField::Section) => Ok(Some(Surroundings::Section(LONGEST_SECTION))),
+        Some(ContextField::Neighbours(n @ 1..=MOST_NEIGHBOURS)) => {
+            Ok(Some(Surroundings::Neighbours(n)))
+        }
+        Some(ContextField::Neighbours(n)) => {
+            Err(refused("neighbours", n, format!("1 to {MOST_NEIGHBOURS}")))
+        }
     }
 }
 
-impl RerankRequest {
-    /// Holds every field against its limits.
-    pub fn checked(self) -> Result<RerankRequest, Problem> {
-        check_query(&self.query)?;
-        check_range("top_n", self.top_n, MOST)?;
-        if self.passages.is_empty() || self.passages.len() > MOST as usize {
-            let given = self.passages.len();
-            return Err(Problem::Invalid(format!("{given} passages; there may be 1 to {MOST}")));
-        }
-        Ok(self)
-    }
+/// A condition, which the retriever reads: as text, in its own order of names.
+fn read_filter(fields: &mut Fields) -> Result<Option<String>, Problem> {
+    let filter = fields.take::<Map<String, Value>>("filter", "a JSON object")?;
+    Ok(filter.map(|filter| Value::Object(filter).to_string()))
+}
+
+fn is_auto(fields: &mut Fields, name: &'static str) -> Result<bool, Problem> {
+    Ok(fields.word(name, &["auto", "off"])? != Some(1))
 }
 
 fn check_query(query: &str) -> Result<(), Problem> {
@@ -167,32 +253,17 @@ fn check_query(query: &str) -> Result<(), Problem> {
     Err(Problem::Invalid(wrong))
 }
 
-/// What a request does not say has a default, which is in range.
-fn check_range(name: &str, value: Option<u32>, most: u32) -> Result<(), Problem> {
-    match value {
-        Some(value) if !(1..=most).contains(&value) => {
-            Err(Problem::Invalid(format!("{name} is {value}; it may be 1 to {most}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Form decoding: `+` is a space, `%xx` a byte, and the bytes must be UTF-8.
-fn decode(name: &str, value: &str) -> Result<String, Problem> {
-    let spaced = value.replace('+', " ");
-    percent_decode(spaced.as_bytes())
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|_| Problem::Invalid(format!("the value of `{name}` is not UTF-8")))
-}
-
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Problem> {
-    value.parse().map_err(|_| Problem::Invalid(format!("`{value}` does not do for {name}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked(text: &str) -> Search {
+        AnswerRequest::from_query_string(text).unwrap().search
+    }
+
+    fn wrong(text: &str) -> String {
+        message(AnswerRequest::from_query_string(text).unwrap_err())
+    }
 
     fn message(problem: Problem) -> String {
         match problem {
@@ -203,31 +274,73 @@ mod tests {
 
     #[test]
     fn a_query_string_is_form_decoded() {
-        let request =
-            AnswerRequest::from_query_string("q=caf%C3%A9+or%20tea%3F&top_k=7&exact=true").unwrap();
-        assert_eq!(request.query, "café or tea?");
-        assert_eq!((request.top_k, request.top_n, request.exact), (Some(7), None, true));
+        let search = asked("q=caf%C3%A9+or%20tea%3F&top_k=7&exact=true");
+        assert_eq!((search.query.as_str(), search.top_k), ("café or tea?", Some(7)));
+        assert!(search.options(50, false).exact);
+        // What looks like JSON is text where text is asked for.
+        assert_eq!(asked("q=%22to+be%22").query, "\"to be\"");
+        assert_eq!(asked("q=404").query, "404");
     }
 
     #[test]
     fn bad_query_strings_say_what_is_wrong() {
-        let wrong = |s| message(AnswerRequest::from_query_string(s).unwrap_err());
         assert!(wrong("").contains("missing"));
         assert!(wrong("q=%FF").contains("not UTF-8"));
-        assert!(wrong("q=a&top_k=many").contains("`many`"));
+        assert_eq!(wrong("q=a&top_k=many"), "top_k is \"many\"; it may be 1 to 200");
         assert!(wrong("q=a&topk=1").contains("`topk`"));
+        assert!(wrong(&format!("q=a&{}=1", "é".repeat(500))).len() < 300);
     }
 
     #[test]
     fn limits_are_held() {
-        let wrong =
-            |s| message(AnswerRequest::from_query_string(s).unwrap().checked().unwrap_err());
         assert!(wrong("q=+").contains("empty"));
         assert!(wrong("q=a%00b").contains("NUL"));
         assert!(wrong("q=a&top_k=0").contains("1 to 200"));
         assert!(wrong("q=a&top_n=1000000000").contains("1 to 200"));
         assert!(wrong("q=a&threshold=1.5").contains("0 to 1"));
         assert!(wrong("q=a&threshold=NaN").contains("0 to 1"));
+        assert!(wrong("q=a&diversity=1.1").contains("0 to 1"));
+        assert!(wrong("q=a&per_document=0").contains("1 to 200"));
         assert!(wrong(&format!("q={}", "a".repeat(LONGEST_QUERY + 1))).contains("bytes"));
+    }
+
+    #[test]
+    fn options_have_one_shape_in_bodies_and_query_strings() {
+        let body = r#"{"query": "a", "mode": "lexical", "fusion": {"reciprocal_rank": 60},
+            "context": {"neighbours": 2}, "filter": {"field": "tags", "in": ["x"]},
+            "diversity": 0.5, "per_document": 3, "decompose": "off", "spelling": null}"#;
+        let text = "q=a&mode=lexical&fusion={\"reciprocal_rank\":60}&context={\"neighbours\":2}\
+            &filter={\"field\":\"tags\",\"in\":[\"x\"]}&diversity=0.5&per_document=3\
+            &decompose=off";
+        for search in [AnswerRequest::from_json(body).unwrap().search, asked(text)] {
+            let options = search.options(50, true);
+            assert_eq!(options.mode, Mode::Lexical);
+            assert!(matches!(options.fusion, Fusion::ReciprocalRank(60.0)));
+            assert!(matches!(search.context, Some(Surroundings::Neighbours(2))));
+            assert_eq!(options.filter.as_deref(), Some(r#"{"field":"tags","in":["x"]}"#));
+            assert_eq!((options.diversity, options.per_document), (Some(0.5), Some(3)));
+            assert!(!options.decompose && options.spelling && options.highlight);
+            assert_eq!(options.top_k, 50);
+        }
+        let section = asked("q=a&context=section&fusion=weighted");
+        assert!(matches!(section.context, Some(Surroundings::Section(LONGEST_SECTION))));
+        assert_eq!(section.options(50, false).mode, Mode::Hybrid);
+    }
+
+    #[test]
+    fn shapes_that_are_wrong_are_told_the_right_one() {
+        assert!(wrong("q=a&mode=bm25").ends_with("hybrid or dense or lexical"));
+        assert!(wrong("q=a&fusion=rrf").contains("{\"reciprocal_rank\": k}"));
+        assert!(wrong("q=a&fusion={\"reciprocal_rank\":0}").contains("above 0"));
+        assert!(wrong("q=a&fusion={\"reciprocal_rank\":1e39}").contains("reciprocal_rank"));
+        assert!(wrong("q=a&context=page").contains("\"section\""));
+        assert!(wrong("q=a&context={\"neighbours\":11}").contains("1 to 10"));
+        assert!(wrong("q=a&filter=x").contains("a JSON object"));
+        assert!(wrong("q=a&decompose=yes").contains("auto or off"));
+        let body = |text| message(RetrieveRequest::from_json(text).unwrap_err());
+        assert!(body(r#"{"query": "a", "snippet": 4001}"#).contains("0 to 4000"));
+        assert!(body(r#"{"query": "a", "top_n": 3}"#).contains("snippet"));
+        assert!(body(r#"{"query": 5}"#).contains("a string"));
+        assert!(body("[]").contains("JSON"));
     }
 }

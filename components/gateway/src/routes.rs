@@ -1,7 +1,6 @@
 //! What can be asked, and how.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use spin_sdk::http::body::IncomingBodyExt;
 use spin_sdk::http::{Method, Request};
 
@@ -18,22 +17,19 @@ pub async fn dispatch(request: Request) -> Result<Reply, Problem> {
         "/answer" => {
             wants(&request, Method::GET, "GET")?;
             let asked = AnswerRequest::from_query_string(request.uri().query().unwrap_or(""))?;
-            let mut reply = pipeline::answer(asked.checked()?, Defaults::read().await?)?;
+            let mut reply = pipeline::answer(asked, Defaults::read().await?)?;
             reply.supporting_docs = reply.passages.take();
             json(&reply)
         }
         "/v1/answer" => {
-            let asked: AnswerRequest = body(request).await?;
-            json(&pipeline::answer(asked.checked()?, Defaults::read().await?)?)
+            let asked = AnswerRequest::from_json(&body(request).await?)?;
+            json(&pipeline::answer(asked, Defaults::read().await?)?)
         }
         "/v1/retrieve" => {
-            let asked: RetrieveRequest = body(request).await?;
-            json(&pipeline::retrieve(asked.checked()?, Defaults::read().await?)?)
+            let asked = RetrieveRequest::from_json(&body(request).await?)?;
+            json(&pipeline::retrieve(asked, Defaults::read().await?)?)
         }
-        "/v1/rerank" => {
-            let asked: RerankRequest = body(request).await?;
-            json(&pipeline::rerank(asked.checked()?)?)
-        }
+        "/v1/rerank" => json(&pipeline::rerank(RerankRequest::from_json(&body(request).await?)?)?),
         "/health" => {
             wants(&request, Method::GET, "GET")?;
             json(&pipeline::health()?)
@@ -49,17 +45,16 @@ fn wants(request: &Request, method: Method, allow: &'static str) -> Result<(), P
     if request.method() == method { Ok(()) } else { Err(Problem::Method { allow }) }
 }
 
-/// The JSON body of a POST.
-async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+/// The body of a POST.
+async fn body(request: Request) -> Result<String, Problem> {
     wants(&request, Method::POST, "POST")?;
     let bytes = request
         .into_body()
         .bytes()
         .await
         .map_err(|e| Problem::Invalid(format!("the body could not be read: {e}")))?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|e| Problem::UnsupportedMedia(format!("the body is not UTF-8: {e}")))?;
-    serde_json::from_str(text).map_err(|e| Problem::Invalid(format!("the body's JSON: {e}")))
+    String::from_utf8(bytes.into())
+        .map_err(|e| Problem::UnsupportedMedia(format!("the body is not UTF-8: {e}")))
 }
 
 fn json(reply: &impl Serialize) -> Result<Reply, Problem> {

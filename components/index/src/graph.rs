@@ -64,11 +64,16 @@ pub enum IndexError {
     /// An inverted index.
     #[error(transparent)]
     Lexical(#[from] crate::lexical::LexicalError),
+    /// Documents' fields.
+    #[error(transparent)]
+    Metadata(#[from] crate::MetadataError),
     /// The bytes are no passages.
     #[error("the passages cannot be read: {0}")]
     Passages(&'static str),
     /// Parts that do not belong together.
-    #[error("{passages} passages, but {vectors} vectors and the words of {texts}")]
+    #[error(
+        "{passages} passages, but {vectors} vectors, the words of {texts}, and documents of {cut}"
+    )]
     Counts {
         /// Passages.
         passages: usize,
@@ -76,6 +81,8 @@ pub enum IndexError {
         vectors: usize,
         /// Texts in the inverted index.
         texts: usize,
+        /// Passages that the documents have.
+        cut: usize,
     },
     /// A delta of another base.
     #[error("the delta does not fit the index: {0}")]

@@ -80,11 +80,6 @@ impl Passages {
         postcard::from_bytes(self.slice(number)?).ok()
     }
 
-    /// The source of the passage of this number, without decoding the rest of it.
-    pub fn source(&self, number: u32) -> Option<&str> {
-        Some(postcard::take_from_bytes(self.slice(number)?).ok()?.0)
-    }
-
     fn slice(&self, number: u32) -> Option<&[u8]> {
         let number = number as usize;
         let start = if number == 0 { 0 } else { *self.ends.get(number - 1)? };
@@ -117,9 +112,8 @@ mod tests {
         assert_eq!((read.len(), read.as_bytes()), (20, &bytes[..]));
         for (number, passage) in (0..).zip(&all) {
             assert_eq!(read.get(number).as_ref(), Some(passage));
-            assert_eq!(read.source(number), Some(passage.source.as_str()));
         }
-        assert!(read.get(20).is_none() && read.source(u32::MAX).is_none());
+        assert!(read.get(20).is_none() && read.get(u32::MAX).is_none());
         assert!(Passages::from_bytes(vec![]).unwrap().is_empty());
     }
 

@@ -1,8 +1,8 @@
 //! A segment: passages, and all that finds them.
 
-use crate::lexical::{Fields, Inverted, LexicalOptions};
-use crate::setup::{GRAPH, LEXICAL, PASSAGES};
-use crate::{BuildOptions, Graph, IndexError, Passage, Passages, Vector};
+use crate::lexical::{self, Inverted, LexicalOptions};
+use crate::setup::{GRAPH, LEXICAL, METADATA, PASSAGES};
+use crate::{BuildOptions, Fields, Graph, IndexError, Metadata, Passage, Passages, Vector};
 
 /// Passages, their vectors and their words. A passage has the same number in each part.
 pub struct Segment {
@@ -12,6 +12,18 @@ pub struct Segment {
     pub lexical: Inverted,
     /// The passages themselves.
     pub passages: Passages,
+    /// Their documents.
+    pub metadata: Metadata,
+}
+
+/// What a segment is built of.
+pub struct Contents<'a> {
+    /// The passages of each document, one document after another.
+    pub passages: &'a [Passage],
+    /// Each passage's unit vector.
+    pub vectors: Vec<Vector>,
+    /// Each document's fields, and how many of the passages it has.
+    pub documents: Vec<(Fields, u32)>,
 }
 
 /// How a segment is built.
@@ -24,34 +36,35 @@ pub struct SegmentOptions {
 }
 
 impl Segment {
-    /// Indexes `passages`, whose unit `vectors` come in their order. `plain` is a passage's text
-    /// without its markup; `progress` is told how many vectors are connected, and its error ends
-    /// the build.
+    /// Indexes `contents`. `plain` is a passage's text without its markup; `progress` is told how
+    /// many vectors are connected, and its error ends the build.
     ///
     /// # Errors
     /// What `progress` returns, and [`IndexError`].
     pub fn build<E: From<IndexError>>(
-        passages: &[Passage],
-        vectors: Vec<Vector>,
+        contents: Contents,
         plain: impl Fn(&Passage) -> String,
         options: SegmentOptions,
         progress: &mut dyn FnMut(usize) -> Result<(), E>,
     ) -> Result<Segment, E> {
+        let Contents { passages, vectors, documents } = contents;
         let graph = Graph::build(vectors, options.graph, progress)?;
         let lexical = index_words(passages, plain, options.lexical)?;
         let passages = Passages::from_bytes(Passages::encode(passages)?)?;
-        Ok(Segment { graph, lexical, passages }.checked()?)
+        let metadata = Metadata::build(documents).map_err(IndexError::from)?;
+        Ok(Segment { graph, lexical, passages, metadata }.checked()?)
     }
 
     /// The parts as bytes, by name.
     ///
     /// # Errors
     /// [`IndexError::Lexical`], should they not fit into memory.
-    pub fn to_parts(&self) -> Result<[(&'static str, Vec<u8>); 3], IndexError> {
+    pub fn to_parts(&self) -> Result<[(&'static str, Vec<u8>); 4], IndexError> {
         Ok([
             (GRAPH, self.graph.to_bytes()),
             (LEXICAL, self.lexical.to_bytes()?),
             (PASSAGES, self.passages.as_bytes().to_vec()),
+            (METADATA, self.metadata.to_bytes()),
         ])
     }
 
@@ -66,7 +79,8 @@ impl Segment {
         let graph = Graph::from_bytes(&part(GRAPH)?)?;
         let lexical = Inverted::from_bytes(&part(LEXICAL)?).map_err(IndexError::from)?;
         let passages = Passages::from_bytes(part(PASSAGES)?)?;
-        Ok(Segment { graph, lexical, passages }.checked()?)
+        let metadata = Metadata::from_bytes(&part(METADATA)?).map_err(IndexError::from)?;
+        Ok(Segment { graph, lexical, passages, metadata }.checked()?)
     }
 
     /// Number of passages.
@@ -79,11 +93,17 @@ impl Segment {
         self.passages.is_empty()
     }
 
+    /// Length of each vector; 0 when there are none.
+    pub fn dimensions(&self) -> usize {
+        self.graph.dimensions()
+    }
+
     fn checked(self) -> Result<Segment, IndexError> {
         let (passages, vectors, texts) = (self.len(), self.graph.len(), self.lexical.len());
-        match passages == vectors && passages == texts {
+        let cut = self.metadata.passages() as usize;
+        match [vectors, texts, cut] == [passages; 3] {
             true => Ok(self),
-            false => Err(IndexError::Counts { passages, vectors, texts }),
+            false => Err(IndexError::Counts { passages, vectors, texts, cut }),
         }
     }
 }
@@ -96,7 +116,7 @@ fn index_words(
     let mut builder = Inverted::builder(options);
     for passage in passages {
         let Passage { title, headings, .. } = passage;
-        builder.add(Fields { title, headings, text: &plain(passage) })?;
+        builder.add(lexical::Fields { title, headings, text: &plain(passage) })?;
     }
     Ok(builder.finish()?)
 }

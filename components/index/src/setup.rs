@@ -17,6 +17,13 @@ pub const LEXICAL: &str = "lexical";
 /// Part: [`crate::Passages`]' bytes.
 pub const PASSAGES: &str = "passages";
 
+/// Part: [`crate::Metadata`]'s bytes.
+pub const METADATA: &str = "metadata";
+/// Stands before the name of a part that is the delta's instead of the base's.
+pub const DELTA: &str = "delta/";
+/// Part: the base's passages that are gone, a postcard-encoded `Vec<u32>` of rising numbers.
+pub const REMOVED: &str = "delta/removed";
+
 /// How token embeddings become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -197,6 +197,11 @@ mod tests {
             assert!(error <= 1.3 * 2f64.powi(-24), "{x} {stored}");
         }
         assert_eq!(stored[150..], [0.0; 42]);
+        let back = table.vector(0);
+        assert_eq!(back.dimensions(), 150);
+        for (x, back) in vector.as_slice().iter().zip(back.as_slice()) {
+            assert!((x - back).abs() <= greatest * 3.0 * 2f32.powi(-24), "{x} {back}");
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! index, the guests to answer from it, so both see the same tokens.
 
 pub mod markdown;
+pub mod questions;
 pub mod sentences;
+pub mod snippet;
 pub mod tokens;
 pub mod words;
 

@@ -1,36 +1,47 @@
-//! The bundle file: named sections under one content digest.
+//! The bundle file: named sections under one content digest, replaced without being rewritten.
 //!
 //! ```text
-//! 0    magic       8 bytes   89 'T' 'R' 'I' 'N' 'E' 0D 0A
-//! 8    version     u32 LE    2
-//! 12   reserved    u32 LE    0
-//! 16   toc offset  u64 LE
-//! 24   toc length  u64 LE
-//! 32   toc digest  32 bytes  SHA-256 of the table of contents: the bundle's content digest
-//! 64   sections, back to back
-//! ...  table of contents: JSON, the name, length and SHA-256 of each section
+//! 0     slot 0       104 bytes
+//! 4096  slot 1       104 bytes, or nothing yet
+//! 8192  sections and tables of contents of all generations, in the order they were written
+//!
+//! A slot:
+//! 0     magic        8 bytes   89 'T' 'R' 'I' 'N' 'E' 0D 0A
+//! 8     version      u32 LE    3
+//! 12    reserved     u32 LE    0
+//! 16    generation   u64 LE    from 1
+//! 24    toc offset   u64 LE
+//! 32    toc length   u64 LE
+//! 40    toc digest   32 bytes  SHA-256 of the table of contents: the bundle's content digest
+//! 72    slot digest  32 bytes  SHA-256 of the slot's first 72 bytes
 //! ```
 //!
-//! Every byte behind the header is covered by the digest, through the table. Writing goes to a
-//! temporary file beside the target, which is synced and then renamed: a reader sees the old
-//! bundle or the new one. What the sections mean is not this crate's business.
+//! A table of contents is JSON: the name, offset, length and SHA-256 of each section. The slot of
+//! the highest generation counts. [`Appender`] writes new sections and a new table behind
+//! everything, syncs, and then overwrites the *other* slot: a writer that is killed at any byte
+//! leaves the old bundle or the new one, and readers see one of the two. The slots lie in two
+//! blocks of a disk, so that no write of one can damage the other.
+//!
+//! [`Writer`] makes whole files: under a temporary name, synced, renamed. What the sections mean
+//! is not this crate's business.
 
+mod appender;
 mod reader;
+mod slot;
 mod writer;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use appender::Appender;
 pub use reader::Reader;
 pub use writer::Writer;
 
 /// The format's version that this build reads and writes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
-const MAGIC: [u8; 8] = *b"\x89TRINE\r\n";
-const HEADER: u64 = 64;
-/// A table of contents is a few hundred bytes; more is no bundle of ours.
+/// A table of contents is a few kilobytes; more is no bundle of ours.
 const LONGEST_TOC: u64 = 1 << 20;
 
 /// What is wrong with a bundle file.
@@ -86,6 +97,12 @@ pub enum BundleError {
         /// The section.
         name: String,
     },
+    /// Another file took the path while this one was being changed.
+    #[error("{path} was replaced by another file meanwhile; nothing of it was changed")]
+    Replaced {
+        /// The path.
+        path: PathBuf,
+    },
 }
 
 /// One section, as the table of contents has it.
@@ -93,6 +110,8 @@ pub enum BundleError {
 pub struct Section {
     /// Its name, unique in the bundle.
     pub name: String,
+    /// Where it lies in the file.
+    pub offset: u64,
     /// Bytes.
     pub length: u64,
     /// SHA-256, in hexadecimal.

@@ -6,110 +6,125 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::{BundleError, HEADER, LONGEST_TOC, MAGIC, Section, VERSION, hex, sha256_hex};
+use crate::slot::{self, CONTENTS, Slot};
+use crate::{BundleError, Section, hex};
 
-/// An open bundle whose table of contents has been checked.
+/// Bytes of a section that are read at once.
+const CHUNK: usize = 1 << 20;
+
+/// An open bundle whose table of contents has been checked: one generation of it, whatever is
+/// written behind it meanwhile.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
     file: File,
-    sections: Vec<(Section, u64)>,
-    digest: String,
+    slot: Slot,
+    sections: Vec<Section>,
+    size: u64,
 }
 
 impl Reader {
-    /// Opens a bundle and checks its header and table; the sections are checked as they are read.
+    /// Opens the latest generation and checks its table; sections are checked as they are read.
     pub fn open(path: &Path) -> Result<Reader, BundleError> {
-        let at = |error| BundleError::Io { path: path.to_owned(), error };
-        let mut file = File::open(path).map_err(at)?;
-        let size = file.metadata().map_err(at)?.len();
-        let (offset, length, digest) = header(path, &mut file, size)?;
+        let file =
+            File::open(path).map_err(|error| BundleError::Io { path: path.to_owned(), error })?;
+        Reader::of(path, file)
+    }
 
-        file.seek(SeekFrom::Start(offset)).map_err(at)?;
-        let mut toc = vec![0; length as usize];
-        file.read_exact(&mut toc).map_err(at)?;
-        let damaged = || BundleError::Damaged {
-            path: path.to_owned(),
-            what: "its table of contents".to_owned(),
-        };
-        if Sha256::digest(&toc)[..] != digest {
-            return Err(damaged());
+    pub(crate) fn of(path: &Path, mut file: File) -> Result<Reader, BundleError> {
+        let at = |error| BundleError::Io { path: path.to_owned(), error };
+        let slots = slot::slots(path, &mut file)?;
+        let size = file.metadata().map_err(at)?.len();
+        for &slot in &slots {
+            if let Some(sections) = slot.table(&mut file).map_err(at)? {
+                return Ok(Reader { path: path.to_owned(), file, slot, sections, size });
+            }
         }
-        let listed: Vec<Section> = serde_json::from_slice(&toc).map_err(|_| damaged())?;
-        let mut sections = Vec::with_capacity(listed.len());
-        let mut start = HEADER;
-        for section in listed {
-            let end = start.checked_add(section.length).filter(|&end| end <= offset);
-            let end = end.ok_or_else(damaged)?;
-            sections.push((section, start));
-            start = end;
-        }
-        Ok(Reader { path: path.to_owned(), file, sections, digest: hex(&digest) })
+        let path = path.to_owned();
+        Err(match slots.iter().any(|slot| slot.end() > size) {
+            true => BundleError::Truncated { path },
+            false => BundleError::Damaged { path, what: "its table of contents".to_owned() },
+        })
+    }
+
+    /// The content digest of what lies at `path` now, in hexadecimal, by its header alone.
+    pub fn latest(path: &Path) -> Result<String, BundleError> {
+        let mut file =
+            File::open(path).map_err(|error| BundleError::Io { path: path.to_owned(), error })?;
+        let slots = slot::slots(path, &mut file)?;
+        Ok(slots.first().map(|slot| hex(&slot.toc_digest)).unwrap_or_default())
     }
 
     /// The content digest, in hexadecimal: equal for equal contents.
-    pub fn digest(&self) -> &str {
-        &self.digest
+    pub fn digest(&self) -> String {
+        hex(&self.slot.toc_digest)
     }
 
-    /// The sections, in the order they lie.
-    pub fn sections(&self) -> impl Iterator<Item = &Section> {
-        self.sections.iter().map(|(section, _)| section)
+    /// How many times the bundle has been written, from 1.
+    pub fn generation(&self) -> u64 {
+        self.slot.generation
+    }
+
+    /// Bytes of the file that belong to earlier generations only.
+    pub fn dead_bytes(&self) -> u64 {
+        let live: u64 = self.sections.iter().map(|section| section.length).sum();
+        self.size.saturating_sub(CONTENTS + live + self.slot.toc_length)
+    }
+
+    /// The sections, in the order of the table.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// The section of that name.
+    pub fn section(&self, name: &str) -> Result<&Section, BundleError> {
+        let found = self.sections.iter().find(|section| section.name == name);
+        let path = || self.path.clone();
+        found.ok_or_else(|| BundleError::NoSection { path: path(), name: name.to_owned() })
     }
 
     /// A section's bytes, checked against its digest.
-    pub fn read(&mut self, name: &str) -> Result<Vec<u8>, BundleError> {
-        let found = self.sections.iter().find(|(section, _)| section.name == name).cloned();
-        let Some((section, start)) = found else {
-            return Err(BundleError::NoSection { path: self.path.clone(), name: name.to_owned() });
-        };
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, BundleError> {
+        let length = self.section(name)?.length;
+        let mut bytes = Vec::with_capacity(usize::try_from(length.min(self.size)).unwrap_or(0));
+        self.chunks(name, &mut |chunk| bytes.extend_from_slice(chunk))?;
+        Ok(bytes)
+    }
+
+    /// Checks a section against its digest.
+    pub fn check(&self, name: &str) -> Result<(), BundleError> {
+        self.chunks(name, &mut |_| ())
+    }
+
+    /// Hands a section over piece by piece; what came is only to be believed at the end.
+    fn chunks(&self, name: &str, take: &mut dyn FnMut(&[u8])) -> Result<(), BundleError> {
+        let section = self.section(name)?;
         let at = |error| BundleError::Io { path: self.path.clone(), error };
-        self.file.seek(SeekFrom::Start(start)).map_err(at)?;
-        let mut bytes = vec![0; section.length as usize];
-        self.file.read_exact(&mut bytes).map_err(at)?;
-        if sha256_hex(&bytes) != section.sha256 {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(section.offset)).map_err(at)?;
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; CHUNK.min(section.length as usize)];
+        let mut left = section.length;
+        while left > 0 {
+            let chunk = &mut buffer[..left.min(CHUNK as u64) as usize];
+            file.read_exact(chunk).map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => {
+                    BundleError::Truncated { path: self.path.clone() }
+                }
+                _ => at(error),
+            })?;
+            digest.update(&*chunk);
+            take(chunk);
+            left -= chunk.len() as u64;
+        }
+        if hex(&digest.finalize()) != section.sha256 {
             let what = format!("section `{name}`");
             return Err(BundleError::Damaged { path: self.path.clone(), what });
         }
-        Ok(bytes)
+        Ok(())
     }
-}
 
-/// Where the table lies, how long it is, and its digest.
-fn header(path: &Path, file: &mut File, size: u64) -> Result<(u64, u64, [u8; 32]), BundleError> {
-    let path = || path.to_owned();
-    let mut bytes = [0u8; HEADER as usize];
-    let mut got = 0;
-    while got < bytes.len() {
-        match file.read(&mut bytes[got..]) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(error) => return Err(BundleError::Io { path: path(), error }),
-        }
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
     }
-    if got < MAGIC.len() || bytes[..MAGIC.len()] != MAGIC {
-        return Err(BundleError::NotABundle { path: path() });
-    }
-    if got < bytes.len() {
-        return Err(BundleError::Truncated { path: path() });
-    }
-    let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-    if version != VERSION {
-        return Err(BundleError::Version { path: path(), found: version });
-    }
-    let u64_at = |at: usize| {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(&bytes[at..at + 8]);
-        u64::from_le_bytes(eight)
-    };
-    let (offset, length) = (u64_at(16), u64_at(24));
-    let mut digest = [0; 32];
-    digest.copy_from_slice(&bytes[32..64]);
-    if bytes[12..16] != [0; 4] || offset < HEADER || length > LONGEST_TOC {
-        return Err(BundleError::Damaged { path: path(), what: "its header".to_owned() });
-    }
-    if offset.checked_add(length).is_none_or(|end| end > size) {
-        return Err(BundleError::Truncated { path: path() });
-    }
-    Ok((offset, length, digest))
 }

@@ -1,18 +1,20 @@
 //! Writing a bundle: all of it, or nothing.
 
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::{BundleError, HEADER, MAGIC, Section, VERSION, hex, sha256_hex};
+use crate::slot::{CONTENTS, Slot};
+use crate::{Appender, BundleError, Section, hex, sha256_hex};
 
 /// A bundle being written.
 pub struct Writer {
     path: PathBuf,
     file: NamedTempFile,
-    sections: Vec<Section>,
+    contents: Contents,
 }
 
 impl Writer {
@@ -25,51 +27,51 @@ impl Writer {
         };
         let mut file =
             tempfile::Builder::new().prefix(".trine-").tempfile_in(folder).map_err(at)?;
-        file.write_all(&[0; HEADER as usize]).map_err(at)?;
-        Ok(Writer { path: path.to_owned(), file, sections: vec![] })
+        file.write_all(&[0; CONTENTS as usize]).map_err(at)?;
+        let contents = Contents { sections: vec![], end: CONTENTS };
+        Ok(Writer { path: path.to_owned(), file, contents })
     }
 
     /// Appends a section.
     pub fn section(&mut self, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
-        self.file.write_all(bytes).map_err(|error| self.io(error))?;
-        let (name, length) = (name.to_owned(), bytes.len() as u64);
-        self.sections.push(Section { name, length, sha256: sha256_hex(bytes) });
-        Ok(())
+        let written = self.contents.section(self.file.as_file_mut(), name, bytes);
+        written.map_err(|error| self.io(error))
     }
 
     /// Writes the table and the header, syncs, and puts the file in its place. Returns the
     /// content digest, in hexadecimal.
-    pub fn finish(mut self) -> Result<String, BundleError> {
-        let toc = serde_json::to_vec(&self.sections).map_err(|e| self.io(e.into()))?;
-        let digest = Sha256::digest(&toc);
-        let written = self.commit(&toc, &digest);
-        written.map_err(|error| self.io(error))?;
+    pub fn finish(self) -> Result<String, BundleError> {
+        self.finish_as(1)
+    }
+
+    /// The same in place of the bundle that `appender` has opened. Changes that others wait to
+    /// make to that are made to this one.
+    pub fn replace(self, appender: Appender) -> Result<String, BundleError> {
+        appender.still_there()?;
+        // The lock is held until the end.
+        self.finish_as(appender.reader().generation() + 1)
+    }
+
+    fn finish_as(mut self, generation: u64) -> Result<String, BundleError> {
+        let toc_digest = self.commit(generation).map_err(|error| self.io(error))?;
         let Writer { path, file, .. } = self;
         file.persist(&path).map_err(|e| BundleError::Io { path: path.clone(), error: e.error })?;
         sync_folder(&path);
-        Ok(hex(&digest))
+        Ok(hex(&toc_digest))
     }
 
-    fn commit(&mut self, toc: &[u8], digest: &[u8]) -> std::io::Result<()> {
-        let offset = HEADER + self.sections.iter().map(|s| s.length).sum::<u64>();
-        let mut header = Vec::with_capacity(HEADER as usize);
-        header.extend_from_slice(&MAGIC);
-        header.extend_from_slice(&VERSION.to_le_bytes());
-        header.extend_from_slice(&0u32.to_le_bytes());
-        header.extend_from_slice(&offset.to_le_bytes());
-        header.extend_from_slice(&(toc.len() as u64).to_le_bytes());
-        header.extend_from_slice(digest);
+    fn commit(&mut self, generation: u64) -> std::io::Result<[u8; 32]> {
         let file = self.file.as_file_mut();
-        file.write_all(toc)?;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(&header)?;
+        let slot = self.contents.table(file, 0, generation)?;
+        slot.write(file)?;
         #[cfg(unix)]
         {
             // A temporary file is private; a bundle is as readable as the user's other files.
             use std::os::unix::fs::PermissionsExt;
             file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
         }
-        file.sync_all()
+        file.sync_all()?;
+        Ok(slot.toc_digest)
     }
 
     fn io(&self, error: std::io::Error) -> BundleError {
@@ -77,12 +79,56 @@ impl Writer {
     }
 }
 
+/// Sections on their way into a file.
+pub(crate) struct Contents {
+    pub(crate) sections: Vec<Section>,
+    /// Where the next one will lie; the file is written nowhere else.
+    pub(crate) end: u64,
+}
+
+impl Contents {
+    pub(crate) fn section(
+        &mut self,
+        file: &mut File,
+        name: &str,
+        bytes: &[u8],
+    ) -> std::io::Result<()> {
+        file.seek(SeekFrom::Start(self.end))?;
+        file.write_all(bytes)?;
+        let (name, offset, length) = (name.to_owned(), self.end, bytes.len() as u64);
+        self.sections.push(Section { name, offset, length, sha256: sha256_hex(bytes) });
+        self.end += length;
+        Ok(())
+    }
+
+    /// Writes the table; the slot that will make it count.
+    pub(crate) fn table(
+        &mut self,
+        file: &mut File,
+        place: usize,
+        generation: u64,
+    ) -> std::io::Result<Slot> {
+        let table = serde_json::to_vec(&self.sections)?;
+        file.seek(SeekFrom::Start(self.end))?;
+        file.write_all(&table)?;
+        Ok(Slot {
+            place,
+            generation,
+            toc_offset: self.end,
+            toc_length: table.len() as u64,
+            toc_digest: Sha256::digest(&table).into(),
+        })
+    }
+}
+
 /// The rename is durable once its folder is synced; where folders cannot be synced, the system
 /// does so in its own time, and either bundle is whole.
 fn sync_folder(path: &Path) {
-    if let Some(folder) = path.parent()
-        && let Ok(folder) = std::fs::File::open(folder)
-    {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
 }

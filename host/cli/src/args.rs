@@ -4,6 +4,8 @@ mod bench;
 mod eval;
 mod gpu;
 mod index;
+mod keep;
+mod search;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,8 @@ pub use bench::{Bench, BenchCommand, BenchRerank, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
 pub use gpu::GpuArgs;
 pub use index::{Build, ChunkingArg, Index};
+pub use keep::{Add, ChangeArgs, Compact, Remove, Update, Watch};
+pub use search::{Ask, ModeArg, Search};
 pub use serve::{LimitArgs, Serve};
 
 /// Answers questions from your documents: retrieve, rerank, generate, in one binary and one file.
@@ -123,18 +127,24 @@ fn name_and_folder(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), folder.into()))
 }
 
-/// A number from 0 to 1; JSON has no other way to say NaN than nothing.
-fn share(text: &str) -> Result<f32, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| "give a number from 0 to 1".to_owned())
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Makes a bundle from documents.
     Index(Index),
+    /// Adds documents to a bundle; what is in it already and has not changed is left alone.
+    Add(Add),
+    /// Removes documents from a bundle.
+    Remove(Remove),
+    /// Brings a bundle up to date with the documents that it was made from.
+    Update(Update),
+    /// Keeps a bundle up to date until Ctrl-C.
+    Watch(Watch),
+    /// Makes one index of a bundle's index and what was added and removed since.
+    Compact(Compact),
     /// Asks a bundle a question.
     Ask(Ask),
+    /// Finds passages in a bundle, without an answer.
+    Search(Search),
     /// Answers over HTTP.
     Serve(Serve),
     /// Shows what a bundle holds.
@@ -147,34 +157,6 @@ pub enum Command {
     Eval(Eval),
     /// Measures speed.
     Bench(Bench),
-}
-
-/// Exit status 0: answered; 3: nothing in the documents answers; 1: an error.
-#[derive(Debug, ClapArgs)]
-pub struct Ask {
-    /// The bundle.
-    #[arg(value_name = "FILE.trine")]
-    pub bundle: PathBuf,
-    /// The question.
-    pub question: String,
-    /// Prints one JSON object.
-    #[arg(long)]
-    pub json: bool,
-    /// Candidates to retrieve [default: 50].
-    #[arg(long, value_name = "N")]
-    pub top_k: Option<u32>,
-    /// Passages to keep after reranking [default: 5].
-    #[arg(long, value_name = "N")]
-    pub top_n: Option<u32>,
-    /// Sentences the answer may have [default: 3].
-    #[arg(long, value_name = "N")]
-    pub max_sentences: Option<u32>,
-    /// Evidence, 0 to 1, under which there is no answer.
-    #[arg(long, value_name = "X", value_parser = share)]
-    pub threshold: Option<f32>,
-    /// Compares the question with every passage instead of walking the index.
-    #[arg(long)]
-    pub exact: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,10 +1,13 @@
 //! `trine ask`: one request to the application, without a network in between.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use http::Request;
 use serde::Deserialize;
-use trine_node::{Node, OpenOptions, open};
+use serde_json::json;
+use trine_node::{Node, OpenOptions};
 use trine_runtime::AppOptions;
 
 use crate::args::{Ask, Common};
@@ -14,21 +17,13 @@ const CLOSEST: usize = 3;
 
 /// Asks and prints; false when nothing in the documents answers.
 pub fn run(args: Ask, common: &Common) -> Result<bool> {
-    let options = OpenOptions {
-        engine: common.engine()?,
-        app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
-    };
     let runtime = runtime()?;
-    let node = open(&args.bundle, &options, &common.store()?)?;
-    let body = serde_json::json!({
-        "query": args.question,
-        "top_k": args.top_k,
-        "top_n": args.top_n,
-        "max_sentences": args.max_sentences.unwrap_or(3),
-        "threshold": args.threshold,
-        "exact": args.exact,
-    });
-    let json = runtime.block_on(post(&node, "/v1/answer", &body))?;
+    let node = open(&args.bundle, common)?;
+    let mut body = args.options.request(&args.question);
+    body.insert("top_n".to_owned(), json!(args.top_n));
+    body.insert("max_sentences".to_owned(), json!(args.max_sentences));
+    body.insert("threshold".to_owned(), json!(args.threshold));
+    let json = runtime.block_on(post(&node, "/v1/answer", &body.into()))?;
     let answer: Answer = serde_json::from_slice(&json).context("reading the answer")?;
     if args.json {
         out!("{}", String::from_utf8_lossy(&json));
@@ -36,6 +31,15 @@ pub fn run(args: Ask, common: &Common) -> Result<bool> {
         print(&answer);
     }
     Ok(!answer.abstained)
+}
+
+/// A bundle, ready for requests.
+pub fn open(bundle: &Path, common: &Common) -> Result<Node> {
+    let options = OpenOptions {
+        engine: common.engine()?,
+        app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
+    };
+    Ok(trine_node::open(bundle, &options, &common.store()?)?)
 }
 
 /// A runtime for requests.
@@ -70,13 +74,45 @@ struct Message {
     message: String,
 }
 
+/// How a query was read.
+#[derive(Deserialize)]
+pub struct Reading {
+    #[serde(default)]
+    parts: Vec<String>,
+    #[serde(default)]
+    corrections: Vec<Correction>,
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Correction {
+    written: String,
+    read_as: String,
+}
+
+impl Reading {
+    /// Says on standard error what was not read as it was written.
+    pub fn print(&self) {
+        for Correction { written, read_as } in &self.corrections {
+            eprintln!("read `{written}` as `{read_as}`");
+        }
+        for part in &self.parts {
+            eprintln!("searched for: {part}");
+        }
+        for warning in &self.warnings {
+            eprintln!("note: {warning}");
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Answer {
+    #[serde(flatten)]
+    reading: Reading,
     answer: String,
     abstained: bool,
     citations: Vec<Citation>,
     passages: Vec<Passage>,
-    warnings: Vec<String>,
     timings_ms: Timings,
 }
 
@@ -117,19 +153,19 @@ fn print(answer: &Answer) {
         out!("");
         out!("Closest to the question came:");
         for passage in answer.passages.iter().take(CLOSEST) {
-            let path: Vec<&str> = std::iter::once(&passage.source)
-                .chain(&passage.headings)
-                .map(String::as_str)
-                .collect();
-            out!("    {}", path.join(" > "));
+            out!("    {}", path(&passage.source, &passage.headings));
         }
     }
-    for warning in &answer.warnings {
-        eprintln!("note: {warning}");
-    }
+    answer.reading.print();
     let t = &answer.timings_ms;
     eprintln!(
         "retrieved in {:.1} ms, reranked in {:.1} ms, answered in {:.1} ms, {:.1} ms in all",
         t.retrieve, t.rerank, t.generate, t.total
     );
+}
+
+/// Where a passage stands: `guide.md > Setup > Keys`.
+pub fn path(source: &str, headings: &[String]) -> String {
+    let steps = std::iter::once(source).chain(headings.iter().map(String::as_str));
+    steps.collect::<Vec<_>>().join(" > ")
 }

@@ -6,19 +6,22 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use trine_eval::{Collection, Query, Report, Run, evaluate};
-use trine_node::{Input, Node, OpenOptions, open};
-use trine_runtime::AppOptions;
+use trine_node::{Bm25, Input, Node};
 
-use crate::args::{Build, ChunkingArg, Common, Eval, Stage};
+use crate::args::{Build, ChunkingArg, Common, Eval, ModeArg, Stage};
 
 pub fn run(args: Eval, common: &Common) -> Result<()> {
+    let rankings = rankings(&args)?;
     let collection = Collection::open(&args.collection)?;
-    let qrels = collection.qrels()?;
+    let mut qrels = collection.qrels()?;
     let mut queries = collection.queries()?;
     queries.retain(|q| qrels.get(&q.id).is_some());
-    queries.truncate(args.limit.unwrap_or(usize::MAX));
+    if let Some(limit) = args.limit {
+        queries.truncate(limit);
+        qrels = qrels.only(queries.iter().map(|q| q.id.as_str()));
+    }
     ensure!(!queries.is_empty(), "no query of {} is judged", args.collection.display());
 
     let scratch = tempfile::tempdir()?;
@@ -29,38 +32,61 @@ pub fn run(args: Eval, common: &Common) -> Result<()> {
     if !bundle.exists() {
         index(&args, &bundle, common)?;
     }
-    let options = OpenOptions {
-        engine: common.engine()?,
-        app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
-    };
     let runtime = crate::ask::runtime()?;
-    let node = open(&bundle, &options, &common.store()?)?;
+    let node = crate::ask::open(&bundle, common)?;
 
-    let started = Instant::now();
-    let ranked = runtime.block_on(rank(&node, &queries, &args))?;
-    let seconds = started.elapsed().as_secs_f64();
-    if let Some(path) = &args.run {
-        ranked.write(path, "trine")?;
+    let mut reports = Vec::new();
+    for ranking in rankings {
+        let started = Instant::now();
+        let ranked = runtime.block_on(rank(&node, &queries, ranking, &args))?;
+        let seconds = started.elapsed().as_secs_f64();
+        if let Some(path) = &args.run {
+            ranked.write(path, "trine")?;
+        }
+        let report = Report::of(&evaluate(&qrels, &ranked)?, node.about.documents as usize)
+            .with("collection", collection.name())?
+            .with("stage", ranking.stage.name())?
+            .with("mode", ranking.mode.name())?
+            .with("fusion", args.fusion.json())?
+            .with("exact", args.exact)?
+            .with("top_k", args.top_k)?
+            .with("embedder", &node.about.embedder.name)?
+            .with("reranker", &node.about.reranker.name)?
+            .with("seconds", seconds)?;
+        if args.json {
+            out!("{}", report.to_json());
+        }
+        reports.push(report.to_value());
     }
-    let judged = match args.limit {
-        None => qrels,
-        Some(_) => qrels.only(queries.iter().map(|q| q.id.as_str())),
-    };
-    let evaluation = evaluate(&judged, &ranked)?;
-    let report = Report::of(&evaluation, node.about.documents as usize)
-        .with("collection", collection.name())?
-        .with("stage", stage_name(args.stage))?
-        .with("exact", args.exact)?
-        .with("top_k", args.top_k)?
-        .with("embedder", &node.about.embedder.name)?
-        .with("reranker", &node.about.reranker.name)?
-        .with("seconds", seconds)?;
-    if args.json {
-        out!("{}", report.to_json());
-    } else {
-        print(&report, seconds);
+    match reports.as_slice() {
+        _ if args.json => {}
+        [report] => print(report),
+        reports => print_table(reports),
     }
     Ok(())
+}
+
+/// One ranking to measure.
+#[derive(Clone, Copy)]
+struct Ranking {
+    stage: Stage,
+    mode: ModeArg,
+}
+
+/// What `--stage` and `--mode` ask for together.
+fn rankings(args: &Eval) -> Result<Vec<Ranking>> {
+    let several = args.stages.len() > 1;
+    ensure!(!several || args.run.is_none(), "--run writes one ranking; give one --stage");
+    let ranking = |&stage: &Stage| {
+        let named = stage.mode();
+        if let (Some(named), Some(mode)) = (named, args.mode) {
+            let stage = stage.name();
+            let mode_name = mode.name();
+            ensure!(named == mode, "--stage {stage} and --mode {mode_name} exclude each other");
+        }
+        Ok(Ranking { stage, mode: named.or(args.mode).unwrap_or(ModeArg::Hybrid) })
+    };
+    args.stages.iter().map(ranking).collect()
 }
 
 /// Test collections judge whole documents, so a document is a passage.
@@ -75,6 +101,8 @@ fn index(args: &Eval, bundle: &Path, common: &Common) -> Result<()> {
         reranker: args.reranker.clone(),
         chunking: ChunkingArg::Whole,
         overlap: 0,
+        bm25_k1: Bm25::default().k1,
+        bm25_b: Bm25::default().b,
         app: None,
     };
     let paths: [PathBuf; 1] = [corpus];
@@ -107,22 +135,31 @@ struct Scored {
 }
 
 /// Every query through the gateway and the stages behind it.
-async fn rank(node: &Node, queries: &[Query], args: &Eval) -> Result<Run> {
+async fn rank(node: &Node, queries: &[Query], ranking: Ranking, args: &Eval) -> Result<Run> {
     let mut run = Run::default();
     for query in queries {
-        let ranking = rank_one(node, &query.text, args).await;
-        let ranking = ranking.with_context(|| format!("query {}", query.id))?;
-        run.insert(&query.id, best_passages(ranking))?;
+        let ranked = rank_one(node, &query.text, ranking, args).await;
+        let ranked = ranked.with_context(|| format!("query {}", query.id))?;
+        run.insert(&query.id, best_passages(ranked))?;
     }
     Ok(run)
 }
 
 /// Documents and their scores, best first.
-async fn rank_one(node: &Node, query: &str, args: &Eval) -> Result<Vec<(String, f32)>> {
-    let body = json!({ "query": query, "top_k": args.top_k, "exact": args.exact });
+async fn rank_one(
+    node: &Node,
+    query: &str,
+    ranking: Ranking,
+    args: &Eval,
+) -> Result<Vec<(String, f32)>> {
+    // Judgements are of the query as it stands.
+    let body = json!({
+        "query": query, "top_k": args.top_k, "exact": args.exact, "mode": ranking.mode.name(),
+        "fusion": args.fusion.json(), "decompose": "off", "spelling": "off", "snippet": 0,
+    });
     let retrieved = crate::ask::post(node, "/v1/retrieve", &body).await?;
     let Retrieved { candidates } = serde_json::from_slice(&retrieved)?;
-    if args.stage == Stage::Dense || candidates.is_empty() {
+    if ranking.stage != Stage::Rerank || candidates.is_empty() {
         return Ok(candidates.into_iter().map(|c| (c.source, c.retrieval_score)).collect());
     }
     let passages: Vec<_> =
@@ -141,20 +178,24 @@ fn best_passages(mut ranking: Vec<(String, f32)>) -> Vec<(String, f32)> {
     ranking
 }
 
-fn stage_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Dense => "dense",
-        Stage::Rerank => "rerank",
-    }
-}
-
-fn print(report: &Report, seconds: f64) {
-    let value = report.to_value();
-    for (name, value) in value.as_object().into_iter().flatten() {
+fn print(report: &Value) {
+    for (name, value) in report.as_object().into_iter().flatten() {
         match value.as_f64() {
             Some(number) if !value.is_u64() => out!("{name:<12} {number:.4}"),
             _ => out!("{name:<12} {value}"),
         }
     }
-    eprintln!("{seconds:.1} s");
+}
+
+/// A line for each ranking.
+fn print_table(reports: &[Value]) {
+    const METRICS: [&str; 6] = ["ndcg@10", "mrr@10", "hit@5", "recall@10", "recall@100", "seconds"];
+    let heads: Vec<String> = METRICS.iter().map(|name| format!("{name:>10}")).collect();
+    out!("{:<9} {:<8}{}", "stage", "mode", heads.concat());
+    for report in reports {
+        let number = |name: &&str| format!("{:>10.4}", report[*name].as_f64().unwrap_or_default());
+        let numbers: Vec<String> = METRICS.iter().map(number).collect();
+        let name = |field: &str| report[field].as_str().unwrap_or_default();
+        out!("{:<9} {:<8}{}", name("stage"), name("mode"), numbers.concat());
+    }
 }

@@ -1,12 +1,11 @@
 //! `trine index`.
 
 use std::cell::RefCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use trine_node::{BuildOptions, Built, Input, NodeError, build};
+use anyhow::Result;
+use trine_node::{Bm25, BuildOptions, Built, Input, NodeError, Report, build};
 
 use crate::args::{Build, Common, Index};
 use crate::progress::Building;
@@ -18,7 +17,7 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
     let started = Instant::now();
     let input = Input { paths: &args.paths, output: &args.output };
     let built = shown(&input, &args.build, common, args.quiet)?;
-    report(&built);
+    notes(&built.report, built.truncated);
     let size = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     out!(
         "{}: {} documents, {} passages, {:.1} MB, {:.1} s",
@@ -40,10 +39,11 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
         reranker: args.reranker.clone(),
         chunking: args.chunking.into(),
         overlap: args.overlap.into(),
+        bm25: Bm25 { k1: args.bm25_k1, b: args.bm25_b },
         engine: common.engine()?,
         app: args.app.clone(),
     };
-    let stop = interrupted()?;
+    let stop = crate::signals::interrupted()?;
     let building = RefCell::new(Building::new(quiet));
     let built = build(input, &options, &common.store()?, &|step| {
         building.borrow_mut().step(step);
@@ -53,31 +53,9 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
     Ok(built?)
 }
 
-/// A flag that Ctrl-C (or SIGTERM) sets; a second one ends the process at once.
-fn interrupted() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = flag.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the signal handler")?;
-    std::thread::Builder::new()
-        .name("trine-signals".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                crate::serve::told_to_stop().await;
-                eprintln!("stopping; once more to stop at once");
-                set.store(true, Ordering::Relaxed);
-                crate::serve::told_to_stop().await;
-                std::process::exit(130);
-            });
-        })
-        .context("starting the signal handler")?;
-    Ok(flag)
-}
-
-fn report(built: &Built) {
-    let report = &built.report;
+/// Tells what was not read, or not as it stands, and `truncated`: how many passages were cut
+/// short, and by how many tokens.
+pub fn notes(report: &Report, truncated: (u64, u64)) {
     let notes = report
         .skipped
         .iter()
@@ -94,7 +72,7 @@ fn report(built: &Built) {
         let kind = if extension.is_empty() { "without extension" } else { extension.as_str() };
         eprintln!("not read: {files} files {kind}");
     }
-    let (passages, tokens) = built.truncated;
+    let (passages, tokens) = truncated;
     if passages > 0 {
         eprintln!(
             "{passages} passages exceed the embedder's window: {tokens} of their tokens were not \

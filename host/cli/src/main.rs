@@ -11,9 +11,13 @@ mod eval;
 mod heap;
 mod index;
 mod inspect;
+mod keep;
 mod models;
 mod progress;
+mod search;
 mod serve;
+mod signals;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -21,8 +25,8 @@ use clap::Parser;
 
 use args::{Args, Command};
 
-/// Exit status of `ask` when nothing in the documents answers.
-const ABSTAINED: u8 = 3;
+/// Exit status of `ask` when nothing in the documents answers, and of `search` when nothing is found.
+const NOTHING: u8 = 3;
 
 fn main() -> ExitCode {
     quiet_drivers();
@@ -31,10 +35,15 @@ fn main() -> ExitCode {
     log(args.verbose);
     let outcome = match args.command {
         Command::Index(index) => index::run(index, &args.common).map(|()| ExitCode::SUCCESS),
-        Command::Ask(ask) => ask::run(ask, &args.common).map(|answered| match answered {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(ABSTAINED),
-        }),
+        Command::Add(add) => keep::add(&add, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Remove(remove) => keep::remove(&remove, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Update(update) => keep::update(&update, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Watch(watch) => watch::run(watch, &args.common).map(|()| ExitCode::SUCCESS),
+        Command::Compact(compact) => {
+            keep::compact(&compact, &args.common).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Ask(ask) => ask::run(ask, &args.common).map(found),
+        Command::Search(search) => search::run(search, &args.common).map(found),
         Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::run(inspect).map(|()| ExitCode::SUCCESS),
         Command::Models(models) => models::run(models, &args.common).map(|()| ExitCode::SUCCESS),
@@ -48,6 +57,10 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn found(anything: bool) -> ExitCode {
+    if anything { ExitCode::SUCCESS } else { ExitCode::from(NOTHING) }
 }
 
 /// Where no desktop is running, Mesa's device-selection layer complains of that on standard error

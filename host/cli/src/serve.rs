@@ -1,14 +1,20 @@
 //! `trine serve`.
 
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
-use trine_node::{OpenOptions, open};
+use tokio::runtime::Handle;
+use trine_node::{Follower, OpenOptions, open};
 use trine_runtime::AppOptions;
 use trine_runtime::server::Server;
 
 use crate::args::{Common, Serve};
+use crate::signals::{hangups, told_to_stop};
+
+/// How often the bundle is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub fn run(args: Serve, common: &Common) -> Result<()> {
     let started = Instant::now();
@@ -21,6 +27,7 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
     };
     let runtime = crate::ask::runtime()?;
     let node = open(&args.bundle, &options, &common.store()?)?;
+    let follower = Follower::new(args.bundle.clone(), &node)?;
     let (passages, documents) = (node.about.passages, node.about.documents);
     runtime.block_on(async {
         if let Some(address) = args.metrics {
@@ -40,24 +47,41 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
         );
         out!("http://{address}/answer?q=your+question");
         out!("listening on http://{address}");
+        let (hangups, handle) = (hangups(), Handle::current());
+        std::thread::Builder::new()
+            .name("trine-follow".to_owned())
+            .spawn(move || follow(follower, hangups, &handle))
+            .context("starting to follow the bundle")?;
         server.run(told_to_stop()).await;
         eprintln!("stopped");
         Ok(())
     })
 }
 
-/// Ready on Ctrl-C, or when the system asks the process to end.
-pub async fn told_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+/// Serves each new generation of the bundle, until nobody asks for it any more.
+fn follow(mut follower: Follower, hangups: Receiver<()>, runtime: &Handle) {
+    let mut told = String::new();
+    while !matches!(hangups.recv_timeout(LOOK), Err(RecvTimeoutError::Disconnected)) {
+        let looked = follower.look().and_then(|news| {
+            let Some(news) = news else { return Ok(None) };
+            let told = format!(
+                "serving {} documents, {} passages, {}",
+                news.about.documents,
+                news.about.passages,
+                if news.whole { "of a new index" } else { "with what was added and removed" }
+            );
+            runtime.block_on(follower.serve(news))?;
+            Ok(Some(told))
+        });
+        match looked {
+            Ok(None) => told.clear(),
+            Ok(Some(line)) => out!("{line}"),
+            // Not every second.
+            Err(error) if error.to_string() != told => {
+                told = error.to_string();
+                eprintln!("the bundle that was served is served on: {error}");
             }
-            return;
+            Err(_) => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SUBCOMMANDS: [&str; 8] =
-    ["index", "ask", "serve", "inspect", "models", "devices", "eval", "bench"];
+const SUBCOMMANDS: [&str; 14] = [
+    "index", "add", "remove", "update", "watch", "compact", "ask", "search", "serve", "inspect",
+    "models", "devices", "eval", "bench",
+];
 
 /// What pages state: a page and its words, a source file and its text.
 #[rustfmt::skip]
-const STATED: [[&str; 4]; 14] = [
+const STATED: [[&str; 4]; 16] = [
     ["asking.md", "The default of `--top-k` is 50, and", "spin.toml", "top_k = { default = \"50\""],
     ["asking.md", "The default of `--top-n` is 5, and", "spin.toml", "top_n = { default = \"5\""],
     ["asking.md", "at least 85 % of", "components/generator/src/extract.rs", "CLOSE: f32 = 0.85;"],
@@ -24,7 +26,9 @@ const STATED: [[&str; 4]; 14] = [
     ["limits.md", "may have 65,536 tokens", "host/inference/src/engine.rs", "call_tokens: 65_536"],
     ["wasi-nn.md", "up to 2,048 tokens", "host/inference/src/engine.rs", "batch_tokens: 2048"],
     ["serving.md", "have 30 seconds to end", "host/runtime/src/server.rs", "GRACE: Duration = Duration::from_secs(30);"],
-    ["bundles.md", "The format version is 2", "host/bundle/src/lib.rs", "VERSION: u32 = 2;"],
+    ["bundles.md", "The format version is 3", "host/bundle/src/lib.rs", "VERSION: u32 = 3;"],
+    ["bundles.md", "more than 1000 passages in the delta", "host/node/src/edit.rs", "delta: 1000, removed: 4, dead_bytes: 64 << 20"],
+    ["serving.md", "every second", "host/cli/src/serve.rs", "LOOK: Duration = Duration::from_secs(1);"],
 ];
 
 #[test]

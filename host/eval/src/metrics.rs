@@ -36,6 +36,9 @@ pub struct Metrics {
     /// The same among the first hundred.
     #[serde(rename = "recall@100")]
     pub recall_at_100: f64,
+    /// 1 where one of the first five is relevant, else 0. trec_eval's `success_5`.
+    #[serde(rename = "hit@5")]
+    pub hit_at_5: f64,
     /// 1 where the first document is relevant, else 0. trec_eval's `P_1`.
     #[serde(rename = "p@1")]
     pub p_at_1: f64,
@@ -91,6 +94,9 @@ pub fn measure<'a>(judgements: &Judgements, ranking: impl IntoIterator<Item = &'
         if rank == 1 {
             metrics.p_at_1 = 1.0;
         }
+        if rank <= 5 {
+            metrics.hit_at_5 = 1.0;
+        }
         if rank <= 10 {
             gain += discounted(score, rank);
             metrics.mrr_at_10 = metrics.mrr_at_10.max(1.0 / f64::from(rank));
@@ -116,7 +122,7 @@ impl Metrics {
         ]
     }
 
-    fn fields(&mut self) -> [&mut f64; 8] {
+    fn fields(&mut self) -> [&mut f64; 9] {
         [
             &mut self.ndcg_at_10,
             &mut self.mrr_at_10,
@@ -124,6 +130,7 @@ impl Metrics {
             &mut self.recall_at_10,
             &mut self.recall_at_50,
             &mut self.recall_at_100,
+            &mut self.hit_at_5,
             &mut self.p_at_1,
             &mut self.map,
         ]

@@ -32,7 +32,7 @@ fn values(metrics: &Metrics) -> BTreeMap<String, f64> {
 
 fn assert_close(found: &Metrics, expected: &Metrics, what: &str) {
     let (found, expected) = (values(found), values(expected));
-    assert_eq!(found.len(), 8);
+    assert_eq!(found.len(), 9);
     for (name, value) in expected {
         let difference = (found[&name] - value).abs();
         assert!(difference <= TOLERANCE, "{what}, {name}: {} against {value}", found[&name]);

@@ -1,14 +1,24 @@
 //! What a bundle says of itself: the section `bundle.json`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use trine_bundle::Reader;
 use trine_index::setup::Scoring;
 
+use crate::NodeError;
+use crate::living::Living;
+
 /// The section's name.
-pub(crate) const ABOUT: &str = "bundle.json";
+pub const ABOUT: &str = "bundle.json";
 /// The section that holds the application's manifest.
 pub(crate) const SPIN_TOML: &str = "spin.toml";
+
+/// The section that the retriever is told its settings by.
+pub const RETRIEVER_SETUP: &str = "retriever/setup";
+/// The section that holds the embedder's tokenizer.
+pub(crate) const TOKENIZER: &str = "retriever/tokenizer";
 
 /// The section of a component, by the file that the manifest names.
 pub(crate) fn component_section(file: &str) -> String {
@@ -31,8 +41,12 @@ pub struct About {
     pub passages: u64,
     /// Length of a passage's vector.
     pub dimensions: usize,
-    /// How documents were cut.
+    /// How documents are cut.
     pub chunking: Chunking,
+    /// Tokens that neighbouring passages share at most.
+    pub overlap: usize,
+    /// The files and folders that it was made from, as whole paths of the machine it was made on.
+    pub paths: Vec<PathBuf>,
     /// Embeds queries and passages.
     pub embedder: ModelRef,
     /// Scores pairs.
@@ -43,7 +57,23 @@ pub struct About {
     pub generator: ModelRef,
 }
 
-/// How documents were cut into passages.
+impl About {
+    pub(crate) fn read(reader: &Reader) -> Result<About, NodeError> {
+        serde_json::from_slice(&reader.read(ABOUT)?)
+            .map_err(|e| NodeError::malformed("description", e))
+    }
+
+    /// Takes over how many documents and passages there are now.
+    pub(crate) fn count(&mut self, living: &Living) {
+        (self.documents, self.passages) = (living.len() as u64, living.passages() as u64);
+    }
+}
+
+pub(crate) fn json(value: &impl Serialize) -> Result<Vec<u8>, NodeError> {
+    serde_json::to_vec_pretty(value).map_err(|e| NodeError::malformed("settings", e))
+}
+
+/// How documents are cut into passages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Chunking {

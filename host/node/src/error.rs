@@ -91,6 +91,24 @@ pub enum NodeError {
         /// The bundle's models.
         known: String,
     },
+    /// A change that would leave a bundle without documents.
+    #[error("this would leave no document in the bundle; delete the file instead")]
+    NothingLeft,
+    /// There is nothing to take out.
+    #[error("the bundle has no document `{pattern}`; name one as answers do, or by a glob")]
+    NoDocument {
+        /// What was looked for.
+        pattern: String,
+    },
+    /// Components hold the base only.
+    #[error("the bundle was changed since its index was built; run `trine compact` first")]
+    NotFolded,
+    /// A running server has its models loaded.
+    #[error("{path} has other models than the bundle that is served; restart the server")]
+    OtherModels {
+        /// The bundle.
+        path: PathBuf,
+    },
     /// The build was told to stop.
     #[error("stopped; nothing was written")]
     Cancelled,

@@ -1,7 +1,7 @@
 //! A bundle to an application that answers.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -11,8 +11,9 @@ use trine_inference::{DeviceChoice, Engine, EngineOptions, Graphs, PrecisionOpti
 use trine_runtime::manifest::Manifest;
 use trine_runtime::{App, AppOptions};
 
-use crate::about::{ABOUT, About, SPIN_TOML, component_section};
+use crate::about::{About, SPIN_TOML};
 use crate::models::{Loaded, graphs};
+use crate::parts::{additions, source};
 use crate::{ModelRef, ModelStore, NodeError};
 
 /// How a bundle is opened.
@@ -32,16 +33,14 @@ pub struct Node {
     /// Its content digest.
     pub digest: String,
     /// Its application.
-    pub app: App,
+    pub app: Arc<App>,
 }
 
 impl Node {
     /// What a bundle says of itself, and its digest, without opening the rest.
     pub fn about(path: &Path) -> Result<(About, Reader), NodeError> {
-        let mut reader = Reader::open(path)?;
-        let about = serde_json::from_slice(&reader.read(ABOUT)?)
-            .map_err(|e| NodeError::malformed("description", e))?;
-        Ok((about, reader))
+        let reader = Reader::open(path)?;
+        Ok((About::read(&reader)?, reader))
     }
 
     /// Sends a request to the application, without a network in between, and gathers the answer.
@@ -54,13 +53,11 @@ impl Node {
     }
 }
 
-/// Opens the bundle at `path`: every section is checked, every model held against its digest.
+/// Opens the bundle at `path`: what is read of it is checked, and every model held against its
+/// digest. Compiled code that was kept for the same components and index is used as it is.
 pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<Node, NodeError> {
-    let (about, mut reader) = Node::about(path)?;
-    let digest = reader.digest().to_owned();
-    let text = String::from_utf8(reader.read(SPIN_TOML)?)
-        .map_err(|e| NodeError::malformed("spin.toml", e))?;
-    let manifest = Manifest::parse(&text)?;
+    let (about, reader) = Node::about(path)?;
+    let manifest = manifest(&reader)?;
 
     let names = [about.embedder.name.as_str(), about.reranker.name.as_str()];
     for name in manifest.devices.keys().chain(manifest.precisions.keys()) {
@@ -86,12 +83,22 @@ pub fn open(path: &Path, options: &OpenOptions, models: &ModelStore) -> Result<N
     let engine = Engine::start(graphs, options.engine.clone())?;
     drop((embedder, reranker));
 
-    let mut components = BTreeMap::new();
-    for file in manifest.files() {
-        components.insert(file.to_owned(), reader.read(&component_section(file))?);
-    }
-    let app = App::new(manifest, components, engine, &options.app)?;
-    Ok(Node { about, digest, app })
+    let component = |file: &str| source(&reader, &manifest, file);
+    let app = App::new(manifest.clone(), component, engine, &options.app)?;
+    app.put(app.program().with(additions(&reader)?, &label(&reader)));
+    Ok(Node { about, digest: reader.digest(), app: Arc::new(app) })
+}
+
+/// The application's manifest.
+pub(crate) fn manifest(reader: &Reader) -> Result<Manifest, NodeError> {
+    let text = String::from_utf8(reader.read(SPIN_TOML)?)
+        .map_err(|e| NodeError::malformed("spin.toml", e))?;
+    Ok(Manifest::parse(&text)?)
+}
+
+/// What responses call a bundle: its generation, and the beginning of its digest.
+pub(crate) fn label(reader: &Reader) -> String {
+    format!("{}-{}", reader.generation(), &reader.digest()[..16])
 }
 
 /// Puts models where the manifest wants them.

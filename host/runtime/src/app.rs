@@ -1,28 +1,30 @@
 //! An application: a request in, a response out, a fresh instance in between.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::Request as WasiRequest;
-use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use crate::manifest::{ComponentManifest, Manifest};
+use crate::manifest::Manifest;
+use crate::program::{Handler, Program, Source};
 use crate::response::{AbortOnDrop, Body, Frames, HeadSender, body};
 use crate::state::State;
-use crate::variables::{self, Values};
-use crate::{Limits, Metrics, RuntimeError, compiled, compose, engine, state};
+use crate::{Limits, Metrics, RuntimeError, engine};
 
 /// Frames of a body that wait for a slow client before the guest does.
 const BODY_QUEUE: usize = 4;
+
+/// Names the program that answered, where it has a label.
+const PROGRAM: HeaderName = HeaderName::from_static("trine-bundle");
 
 /// How an application is run.
 #[derive(Clone, Debug, Default)]
@@ -33,11 +35,12 @@ pub struct AppOptions {
     pub cache: Option<PathBuf>,
 }
 
-/// Components, composed, compiled and ready to be instantiated.
+/// A program behind limits: each request has a fresh instance of it. Another program can take its
+/// place at any time; requests under way end on the one they began with.
 pub struct App {
-    manifest: Manifest,
-    handlers: BTreeMap<String, Handler>,
+    program: RwLock<Program>,
     engine: wasmtime::Engine,
+    cache: Option<PathBuf>,
     inference: trine_inference::Engine,
     metrics: Metrics,
     limits: Limits,
@@ -80,48 +83,52 @@ struct Admission {
     _slot: OwnedSemaphorePermit,
 }
 
-/// One component that routes lead to.
-#[derive(Clone)]
-struct Handler {
-    pre: ServicePre<State>,
-    environment: Arc<[(String, String)]>,
-    variables: Values,
-}
-
 impl App {
-    /// Builds the application that `manifest` describes from its components, which are given by
-    /// the file names the manifest has for them.
-    pub fn new(
+    /// Starts the application that `manifest` describes; `component` gives each of its components
+    /// by the file name that the manifest has for it.
+    pub fn new<'a, E: From<RuntimeError>>(
         manifest: Manifest,
-        components: BTreeMap<String, Vec<u8>>,
+        component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
         inference: trine_inference::Engine,
         options: &AppOptions,
-    ) -> Result<App, RuntimeError> {
-        let engine = engine::serving(&options.limits)?;
-        let linker = state::linker(&engine)?;
-        let mut handlers = BTreeMap::new();
-        for (id, component) in &manifest.components {
-            let parts = Parts::of(component, &components)?;
-            let compiled =
-                compiled::component(&engine, options.cache.as_deref(), parts.bytes(), || {
-                    compose(parts.socket, &parts.plugs)
-                })
-                .map_err(|e| RuntimeError::Compose(format!("component `{id}`: {e}")))?;
-            let pre = linker
-                .instantiate_pre(&compiled)
-                .and_then(ServicePre::new)
-                .map_err(|e| RuntimeError::Compose(format!("component `{id}`: {e:#}")))?;
-            let environment = component.environment.clone().into_iter().collect();
-            let given = |name: &str| std::env::var(name).ok();
-            let variables = variables::resolve(component, &manifest.variables, &given)?;
-            handlers.insert(id.clone(), Handler { pre, environment, variables });
-        }
-        let limits = options.limits;
+    ) -> Result<App, E> {
+        let (limits, cache) = (options.limits, options.cache.clone());
+        let engine = engine::serving(&limits)?;
+        let program = Program::new(manifest, component, &engine, cache.as_deref())?;
         let places = limits.concurrency.saturating_add(limits.waiting) as usize;
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let slots = Arc::new(Semaphore::new(limits.concurrency as usize));
         let metrics = Metrics::new(&inference);
-        Ok(App { manifest, handlers, engine, inference, metrics, limits, places, slots })
+        let program = RwLock::new(program);
+        Ok(App { program, engine, cache, inference, metrics, limits, places, slots })
+    }
+
+    /// Another program, made ready to take the place of the present one.
+    pub fn prepare<'a, E: From<RuntimeError>>(
+        &self,
+        manifest: Manifest,
+        component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
+    ) -> Result<Program, E> {
+        Program::new(manifest, component, &self.engine, self.cache.as_deref())
+    }
+
+    /// The program that requests find now.
+    pub fn program(&self) -> Program {
+        self.program.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a program in the place of the present one, once an instance of it has started.
+    pub async fn replace(&self, program: Program) -> Result<(), RuntimeError> {
+        let admission = self.admit().await?;
+        self.start_each(&program).await?;
+        drop(admission);
+        self.put(program);
+        Ok(())
+    }
+
+    /// The same without trying it.
+    pub fn put(&self, program: Program) {
+        *self.program.write().unwrap_or_else(PoisonError::into_inner) = program;
     }
 
     /// The bounds that requests have.
@@ -141,9 +148,9 @@ impl App {
         &self,
         request: Request<Bytes>,
     ) -> Option<Result<Response<Body>, RuntimeError>> {
-        let id = self.manifest.route(request.uri().path())?;
-        let handler = self.handlers.get(id)?.clone();
-        Some(self.run(handler, request).await)
+        let program = self.program();
+        let handler = program.handler(request.uri().path())?;
+        Some(self.run(handler, program.label(), request).await)
     }
 
     /// An instance of the component that answers `path`, to ask more than once.
@@ -151,11 +158,11 @@ impl App {
     /// Requests do not share instances; this is for measuring what that costs.
     pub async fn session(&self, path: &str) -> Result<Session, RuntimeError> {
         let admission = self.admit().await?;
-        let handler = self.manifest.route(path).and_then(|id| self.handlers.get(id));
+        let handler = self.program().handler(path);
         let handler =
             handler.ok_or_else(|| RuntimeError::Compose(format!("no route to {path}")))?;
-        let mut store = self.store(handler);
-        let started = handler.pre.instantiate_async(&mut store).await;
+        let mut store = self.store(&handler);
+        let started = handler.start(&mut store).await;
         let service = started.map_err(|e| RuntimeError::Trap(root(&e)))?;
         Ok(Session { store, service, _admission: admission })
     }
@@ -163,9 +170,13 @@ impl App {
     /// Starts an instance and drops it, once for each component: what a fresh instance costs.
     pub async fn instantiate(&self) -> Result<(), RuntimeError> {
         let _admission = self.admit().await?;
-        for handler in self.handlers.values() {
-            let mut store = self.store(handler);
-            let started = handler.pre.instantiate_async(&mut store).await;
+        self.start_each(&self.program()).await
+    }
+
+    async fn start_each(&self, program: &Program) -> Result<(), RuntimeError> {
+        for handler in program.handlers() {
+            let mut store = self.store(&handler);
+            let started = handler.start(&mut store).await;
             started.map_err(|e| RuntimeError::Trap(format!("{e:#}")))?;
         }
         Ok(())
@@ -198,6 +209,7 @@ impl App {
     async fn run(
         &self,
         handler: Handler,
+        label: Option<HeaderValue>,
         request: Request<Bytes>,
     ) -> Result<Response<Body>, RuntimeError> {
         let arrived = Instant::now();
@@ -207,7 +219,7 @@ impl App {
         let store = self.store(&handler);
         let started = Instant::now();
         let head_sender = HeadSender { arrived, started, sender: head_sender };
-        let guest = serve(store, handler.pre, request, head_sender, frame_sender.clone());
+        let guest = serve(store, handler, request, head_sender, frame_sender.clone());
         let timeout = self.limits.timeout;
         let unfinished = frame_sender.clone();
         let task = AbortOnDrop(tokio::spawn(async move {
@@ -227,8 +239,9 @@ impl App {
             outcome
         }));
         match head.await {
-            Ok(parts) => {
+            Ok(mut parts) => {
                 drop(frame_sender);
+                parts.headers.extend(label.map(|label| (PROGRAM, label)));
                 Ok(Response::from_parts(parts, body(frames, task)))
             }
             // No head: the task has ended, and its outcome says why.
@@ -240,46 +253,15 @@ impl App {
     }
 }
 
-/// A component and the dependencies that are to be plugged into it, by file.
-struct Parts<'a> {
-    socket: &'a [u8],
-    plugs: Vec<(&'a str, &'a [u8])>,
-}
-
-impl<'a> Parts<'a> {
-    fn of(
-        component: &'a ComponentManifest,
-        components: &'a BTreeMap<String, Vec<u8>>,
-    ) -> Result<Parts<'a>, RuntimeError> {
-        let source = |file: &str| {
-            let missing = || RuntimeError::Compose(format!("there is no component file {file}"));
-            components.get(file).map(Vec::as_slice).ok_or_else(missing)
-        };
-        let socket = source(&component.source)?;
-        let mut plugs = Vec::with_capacity(component.dependencies.len());
-        for file in component.dependencies.values() {
-            if !plugs.iter().any(|(name, _)| name == file) {
-                plugs.push((file.as_str(), source(file)?));
-            }
-        }
-        Ok(Parts { socket, plugs })
-    }
-
-    /// All of them, the socket first.
-    fn bytes(&self) -> impl Iterator<Item = &'a [u8]> {
-        std::iter::once(self.socket).chain(self.plugs.iter().map(|(_, bytes)| *bytes))
-    }
-}
-
 /// Runs one guest from its start to the last frame of its response.
 async fn serve(
     mut store: Store<State>,
-    pre: ServicePre<State>,
+    handler: Handler,
     request: Request<Bytes>,
     head: HeadSender,
     frames: Frames,
 ) -> Result<(), RuntimeError> {
-    let outcome = drive(&mut store, pre, request, head, frames).await;
+    let outcome = drive(&mut store, handler, request, head, frames).await;
     outcome.map_err(|error| match &store.data().meter {
         meter if meter.refused => RuntimeError::Memory { limit: meter.limit() },
         _ => RuntimeError::Trap(format!("{:#}", root(&error))),
@@ -294,7 +276,7 @@ fn root(error: &wasmtime::Error) -> String {
 
 async fn drive(
     store: &mut Store<State>,
-    pre: ServicePre<State>,
+    handler: Handler,
     request: Request<Bytes>,
     head: HeadSender,
     frames: Frames,
@@ -302,7 +284,7 @@ async fn drive(
     let request = request.map(Full::new);
     // What became of the request's body is nobody's concern: it had arrived before.
     let (request, _sent) = WasiRequest::from_http(store.data_mut().http().hooks, request);
-    let service = pre.instantiate_async(&mut *store).await?;
+    let service = handler.start(store).await?;
     store
         .run_concurrent(async |accessor| -> wasmtime::Result<()> {
             let response = respond(accessor, &service, request).await?;

@@ -17,15 +17,19 @@ use crate::RuntimeError;
 /// Bytes that the folder may hold beside the file written last; the longest unused go first.
 const KEEP: u64 = 1 << 30;
 
-/// The component that `parts` make: the one kept in `folder`, or else what `compose` gives,
-/// compiled and kept for the next time. A folder that cannot be written is no failure.
-pub(crate) fn component<'a>(
+/// Of how components are filled and put together: to be raised when that changes, so that what
+/// was kept before is not taken for what would be made now.
+const COMPOSITION: u32 = 1;
+
+/// The component of `key`: the one kept in `folder`, or else what `compose` gives, compiled and
+/// kept for the next time. A folder that cannot be written is no failure.
+pub(crate) fn component<E: From<RuntimeError>>(
     engine: &Engine,
     folder: Option<&Path>,
-    parts: impl IntoIterator<Item = &'a [u8]>,
-    compose: impl FnOnce() -> Result<Vec<u8>, RuntimeError>,
-) -> Result<Component, RuntimeError> {
-    let file = folder.map(|folder| folder.join(name(engine, parts)));
+    key: &[u8],
+    compose: impl FnOnce() -> Result<Vec<u8>, E>,
+) -> Result<Component, E> {
+    let file = folder.map(|folder| folder.join(name(engine, key)));
     if let Some(kept) = file.as_deref().and_then(|file| map(engine, file)) {
         return Ok(kept);
     }
@@ -43,18 +47,18 @@ pub(crate) fn component<'a>(
         }
     }
     // SAFETY: these are the bytes that this engine made a moment ago.
-    unsafe { Component::deserialize(engine, &compiled) }.map_err(RuntimeError::compose)
+    let component = unsafe { Component::deserialize(engine, &compiled) };
+    Ok(component.map_err(RuntimeError::compose)?)
 }
 
 /// A file's name says what was compiled, and for which engine.
-fn name<'a>(engine: &Engine, parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+fn name(engine: &Engine, key: &[u8]) -> String {
     let mut compatibility = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut compatibility);
     let mut digest = Sha256::new();
     digest.update(compatibility.finish().to_le_bytes());
-    for part in parts {
-        digest.update(Sha256::digest(part));
-    }
+    digest.update(COMPOSITION.to_le_bytes());
+    digest.update(key);
     let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex}.cwasm")
 }

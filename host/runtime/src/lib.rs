@@ -1,8 +1,8 @@
 //! The wasm host: snapshots, composition, requests under limits, HTTP, wasi:nn.
 //!
 //! A bundle's components become one application: [`snapshot`] fills a component and freezes it,
-//! [`manifest`] reads spin.toml, `compose` plugs components together, [`App`] answers each request
-//! with a fresh instance, [`server`] puts it behind HTTP. Tensor work leaves through wasi:nn to
+//! [`manifest`] reads spin.toml, `compose` plugs components together into a [`Program`], [`App`]
+//! answers each request with a fresh instance of it, [`server`] puts it behind HTTP. Tensor work leaves through wasi:nn to
 //! `trine_inference`. Only this crate sees wasmtime.
 
 mod app;
@@ -15,6 +15,7 @@ mod limits;
 pub mod manifest;
 mod metrics;
 mod nn;
+mod program;
 mod response;
 mod searcher;
 pub mod server;
@@ -27,5 +28,6 @@ pub use compose::compose;
 pub use error::RuntimeError;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use program::{Program, Source};
 pub use response::Body;
 pub use searcher::Searcher;

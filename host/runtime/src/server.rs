@@ -34,8 +34,8 @@ pub struct Server {
 
 impl Server {
     /// Listens on `address`; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, app: App) -> std::io::Result<Server> {
-        Ok(Server { listener: TcpListener::bind(address).await?, app: Arc::new(app) })
+    pub async fn bind(address: SocketAddr, app: Arc<App>) -> std::io::Result<Server> {
+        Ok(Server { listener: TcpListener::bind(address).await?, app })
     }
 
     /// Where it listens.

@@ -4,6 +4,8 @@
 //! a component whose data segments are the memory it then has. An instance of that starts by
 //! mapping those pages, copy-on-write, and parses nothing.
 
+use std::borrow::Cow;
+
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 use wasmtime_wizer::{WasmtimeWizerComponent, Wizer};
@@ -17,30 +19,46 @@ const CHUNK: usize = 1 << 20;
 
 /// One part for a component, under the name it knows it by.
 pub struct Part<'a> {
-    /// The name.
-    pub name: &'a str,
-    /// Its bytes, in pieces that are handed over whole; see [`Part::bytes`].
-    pub chunks: Vec<Vec<u8>>,
+    name: &'a str,
+    bytes: Cow<'a, [u8]>,
 }
 
 impl<'a> Part<'a> {
-    /// A part that may be cut anywhere.
-    pub fn bytes(name: &'a str, bytes: &[u8]) -> Part<'a> {
-        Part { name, chunks: bytes.chunks(CHUNK).map(<[u8]>::to_vec).collect() }
+    /// A part and its bytes, which are let go of once the component has them.
+    pub fn bytes(name: &'a str, bytes: impl Into<Cow<'a, [u8]>>) -> Part<'a> {
+        Part { name, bytes: bytes.into() }
     }
 }
 
 /// The component `wasm`, called `name` in errors, with `parts` in its memory.
 pub fn snapshot(name: &str, wasm: &[u8], parts: Vec<Part<'_>>) -> Result<Vec<u8>, RuntimeError> {
+    filled(name, wasm, &mut parts.into_iter().map(Ok))
+}
+
+/// The same with parts that come one by one, so that no more than one is held beside the guest.
+pub fn filled<E: From<RuntimeError>>(
+    name: &str,
+    wasm: &[u8],
+    parts: &mut dyn Iterator<Item = Result<Part<'_>, E>>,
+) -> Result<Vec<u8>, E> {
     let failed = |error: wasmtime::Error| RuntimeError::Snapshot {
         component: name.to_owned(),
         reason: format!("{error:#}"),
     };
+    let mut failure = None;
+    let mut whole = parts.map_while(|part| part.map_err(|error| failure = Some(error)).ok());
     // wasmtime calls guests asynchronously; nothing here waits for anything but them.
-    futures::executor::block_on(fill_and_freeze(wasm, parts)).map_err(failed)
+    let frozen = futures::executor::block_on(fill_and_freeze(wasm, &mut whole));
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(frozen.map_err(failed)?),
+    }
 }
 
-async fn fill_and_freeze(wasm: &[u8], parts: Vec<Part<'_>>) -> wasmtime::Result<Vec<u8>> {
+async fn fill_and_freeze(
+    wasm: &[u8],
+    parts: &mut dyn Iterator<Item = Part<'_>>,
+) -> wasmtime::Result<Vec<u8>> {
     let wizer = {
         let mut wizer = Wizer::new();
         // There is no init function to remove: parts come in through ordinary exports.
@@ -60,8 +78,8 @@ async fn fill_and_freeze(wasm: &[u8], parts: Vec<Part<'_>>) -> wasmtime::Result<
     let exports = Preparable::new(&mut store, &instance)?;
     let guest = exports.trine_rag_snapshot();
     for part in parts {
-        for chunk in part.chunks {
-            guest.call_load(&mut store, part.name, &chunk).await?.map_err(wasmtime::Error::msg)?;
+        for chunk in part.bytes.chunks(CHUNK) {
+            guest.call_load(&mut store, part.name, chunk).await?.map_err(wasmtime::Error::msg)?;
         }
     }
     guest.call_finish(&mut store).await?.map_err(wasmtime::Error::msg)?;

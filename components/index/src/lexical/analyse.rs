@@ -1,6 +1,7 @@
 //! Words: what of a text and of a query is compared.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use snowball_stemmers_rs::{Algorithm, Stemmer};
@@ -62,18 +63,18 @@ impl Analyser {
         Analyser { stemmer, stop_words }
     }
 
-    /// Calls `emit` with each word, folded, and its position, in order. Stop words take a position
-    /// but are not emitted. Returns how many positions there are.
+    /// Calls `emit` with each word, folded, its position, and its bytes in `text`, in order. Stop
+    /// words take a position but are not emitted. Returns how many positions there are.
     ///
     /// A word is a part of a word of Unicode Annex 29: that keeps `snake_case`, `camelCase` and
     /// `1.2.3` whole, and what is whole is the business of [`super::codes`].
-    pub(super) fn words(&self, text: &str, mut emit: impl FnMut(&str, u32)) -> u32 {
+    pub(super) fn words(&self, text: &str, mut emit: impl FnMut(&str, u32, Range<usize>)) -> u32 {
         let mut position = 0;
         for word in text.unicode_words() {
             for part in parts(word) {
                 let word = fold(part);
                 if !self.is_stop_word(part, &word) {
-                    emit(&word, position);
+                    emit(&word, position, range_in(text, part));
                 }
                 position += 1;
             }
@@ -85,6 +86,11 @@ impl Analyser {
     fn is_stop_word(&self, word: &str, folded: &str) -> bool {
         let letter = matches!(word.as_bytes(), [b'a'..=b'z' | b'I']);
         !self.stop_words.is_empty() && (letter || self.stop_words.binary_search(&folded).is_ok())
+    }
+
+    /// Whether a folded word is left out as too common.
+    pub(super) fn stops(&self, word: &str) -> bool {
+        self.stop_words.binary_search(&word).is_ok()
     }
 
     /// Whether a folded word of a query only asks, and says nothing about what.
@@ -99,6 +105,12 @@ impl Analyser {
             None => word.into(),
         }
     }
+}
+
+/// Where `part`, a slice of `text`, lies in it.
+pub(super) fn range_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - text.as_ptr().addr();
+    start..start + part.len()
 }
 
 /// The parts of a compound: `ERR_503` is `ERR` and `503`, `HTTPServer` is `HTTP` and `Server`.
@@ -145,7 +157,7 @@ fn case_boundary(word: &str) -> Option<usize> {
 }
 
 /// Small letters without accents, and one form of each hyphen and apostrophe: `Café’s` is `cafe's`.
-pub(super) fn fold(word: &str) -> Cow<'_, str> {
+pub(crate) fn fold(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         if word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
             return word.into();
@@ -168,7 +180,7 @@ mod tests {
     fn words(text: &str, analysis: Analysis) -> Vec<(String, u32)> {
         let mut words = Vec::new();
         let analyser = Analyser::new(analysis);
-        analyser.words(text, |word, at| words.push((analyser.stem(word).into_owned(), at)));
+        analyser.words(text, |word, at, _| words.push((analyser.stem(word).into_owned(), at)));
         words
     }
 

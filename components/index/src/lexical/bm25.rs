@@ -136,7 +136,7 @@ impl Query<'_> {
                 cursor: self.list(clause).cursor(),
                 weight: clause.weight,
                 base: bm25.k1 * (1.0 - b),
-                slope: bm25.k1 * b / self.index.mean_length(),
+                slope: bm25.k1 * b / self.mean_length,
             }
         };
         let mut readers: Vec<Reader> = self.clauses.iter().map(reader).collect();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::analyse::Analyser;
 use super::codes::codes;
+use super::forms::Forms;
 use super::inverted::{CODE, Fields, Inverted, LexicalError, LexicalOptions, Sizes, Stored};
 use super::postings::Writer;
 
@@ -17,6 +18,8 @@ pub struct Builder {
     lengths: Vec<u32>,
     words: Lists,
     codes: Lists,
+    /// How often each word occurs, as it is written.
+    forms: HashMap<String, u32>,
 }
 
 /// Terms and their lists.
@@ -36,6 +39,7 @@ impl Builder {
             lengths: Vec::new(),
             words: Lists::default(),
             codes: Lists::default(),
+            forms: HashMap::new(),
         }
     }
 
@@ -53,10 +57,11 @@ impl Builder {
         let headings = fields.headings.iter().map(|heading| (heading.as_str(), weights.headings));
         let mut start = 0;
         for (text, weight) in titles.chain(headings).chain([(fields.text, weights.text)]) {
-            let words = self.analyser.words(text, |word, at| {
+            let words = self.analyser.words(text, |word, at, _| {
+                count(&mut self.forms, word);
                 self.words.add(&self.analyser.stem(word), start + at, weight);
             });
-            codes(text, |code| self.codes.add(code, 0, weight));
+            codes(text, |code, _| self.codes.add(code, 0, weight));
             start += words + FIELD_GAP;
         }
         self.lengths.push(self.words.passage.len() as u32);
@@ -95,6 +100,7 @@ impl Builder {
             terms: sizes,
             postings: &postings,
             positions: &positions,
+            forms: Forms::build(self.forms).as_bytes(),
         })
     }
 }
@@ -131,6 +137,14 @@ impl Lists {
         self.numbers
             .into_iter()
             .map(move |(name, number)| (name, std::mem::take(&mut lists[number as usize])))
+    }
+}
+
+fn count(forms: &mut HashMap<String, u32>, word: &str) {
+    match forms.get_mut(word) {
+        Some(count) => *count = count.saturating_add(1),
+        None if Forms::keeps(word) => drop(forms.insert(word.to_owned(), 1)),
+        None => {}
     }
 }
 

@@ -5,8 +5,9 @@
 //! its words are found as words.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use super::analyse::{fold, parts};
+use super::analyse::{fold, parts, range_in};
 
 /// Longer codes, in bytes, are nothing that anybody types.
 const MAX_LENGTH: usize = 128;
@@ -17,8 +18,8 @@ const MAX_RUN: usize = 1024;
 /// A group in brackets, such as the `(b)` of `12.3(b)`, has at most so many letters.
 const MAX_GROUP: usize = 4;
 
-/// Calls `emit` with each code in `text`, folded.
-pub(super) fn codes(text: &str, mut emit: impl FnMut(&str)) {
+/// Calls `emit` with each code in `text`, folded, and its bytes there.
+pub(super) fn codes(text: &str, mut emit: impl FnMut(&str, Range<usize>)) {
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_alphanumeric() || is_leading(c)) {
         rest = &rest[start..];
@@ -33,7 +34,7 @@ pub(super) fn codes(text: &str, mut emit: impl FnMut(&str)) {
         for code in variants(trim(whole), trim(run)) {
             if code.len() <= MAX_LENGTH && is_code(code) && !seen.contains(&code) {
                 seen.push(code);
-                emit(&normal(code));
+                emit(&normal(code), range_in(text, code));
             }
         }
     }
@@ -114,7 +115,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let mut found = Vec::new();
-        codes(text, |code| found.push(code.to_owned()));
+        codes(text, |code, _| found.push(code.to_owned()));
         found
     }
 

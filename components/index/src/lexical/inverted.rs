@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::analyse::{Analyser, Analysis};
+use super::analyse::{Analyser, Analysis, fold};
 use super::build::Builder;
+use super::forms::{Forms, Near};
 use super::postings::{Entry, List};
 
 /// Stands before a code in the dictionary; no word has it.
@@ -70,13 +71,15 @@ pub struct Inverted {
     analyser: Analyser,
     /// Weighted number of words in each passage.
     lengths: Vec<u32>,
-    mean_length: f32,
+    /// The sum of them.
+    words: u64,
     /// The terms' names, one after another, in the order of their bytes.
     dictionary: String,
     terms: Vec<Term>,
     postings: Vec<u8>,
     positions: Vec<u8>,
     entries: Vec<Entry>,
+    forms: Forms,
 }
 
 /// Where a term's parts lie.
@@ -98,6 +101,7 @@ pub(super) struct Stored<'a> {
     pub(super) terms: Vec<Sizes>,
     pub(super) postings: &'a [u8],
     pub(super) positions: &'a [u8],
+    pub(super) forms: &'a [u8],
 }
 
 /// In how many passages a term stands, and how many bytes its parts have.
@@ -160,6 +164,7 @@ impl Inverted {
             terms: self.terms.iter().map(sizes).collect(),
             postings: &self.postings,
             positions: &self.positions,
+            forms: self.forms.as_bytes(),
         })?)
     }
 
@@ -183,13 +188,15 @@ impl Inverted {
         Ok(Inverted {
             options: stored.options,
             analyser: Analyser::new(stored.options.analysis),
-            mean_length: mean(&stored.lengths),
+            words: stored.lengths.iter().map(|&length| u64::from(length)).sum(),
             lengths: stored.lengths,
             dictionary: stored.dictionary.to_owned(),
             terms,
             postings: stored.postings.to_vec(),
             positions: stored.positions.to_vec(),
             entries,
+            forms: Forms::from_bytes(stored.forms)
+                .ok_or(LexicalError::Damaged("its words are not in order"))?,
         })
     }
 
@@ -208,6 +215,26 @@ impl Inverted {
         self.options
     }
 
+    /// Whether a passage has `word`, in whatever form, or words like it are not looked for.
+    pub fn knows(&self, word: &str) -> bool {
+        let word = fold(word);
+        self.analyser.stops(&word)
+            || self.analyser.asks(&word)
+            || self.term(&self.analyser.stem(&word)).is_some()
+            || self.term(&format!("{CODE}{word}")).is_some()
+    }
+
+    /// The word that is nearest to `word`, folded, not farther than `most` slips of the pen, of those
+    /// that `accept` takes by their letters and distance: the most frequent of the equally near.
+    pub fn nearest(
+        &self,
+        word: &str,
+        most: usize,
+        accept: impl Fn(&[char], usize) -> bool,
+    ) -> Option<Near> {
+        self.forms.nearest(word, most, accept)
+    }
+
     pub(super) fn analyser(&self) -> &Analyser {
         &self.analyser
     }
@@ -217,9 +244,9 @@ impl Inverted {
         &self.lengths
     }
 
-    /// The mean of [`Inverted::lengths`]; 1 where there are no words.
-    pub(super) fn mean_length(&self) -> f32 {
-        self.mean_length
+    /// The sum of [`Inverted::lengths`].
+    pub(super) fn words(&self) -> u64 {
+        self.words
     }
 
     /// The number of the term with this name.
@@ -279,9 +306,4 @@ fn check(
 
 fn range(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
-}
-
-fn mean(lengths: &[u32]) -> f32 {
-    let sum: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
-    if sum == 0 { 1.0 } else { (sum as f64 / lengths.len() as f64) as f32 }
 }

@@ -64,14 +64,15 @@ pub(super) struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    /// Reads the whole list, so that no later reading can fail or overflow, and appends its entry points.
-    /// `None` if the bytes are not `count` postings of passages below `passages`, with as many
-    /// positions as their frequencies (or no positions at all).
+    /// Reads all postings, so that no later reading can fail or overflow, and appends the list's entry
+    /// points. `None` if the bytes are not `count` postings of passages below `passages`, with as
+    /// many positions as their frequencies (or no positions at all).
     pub(super) fn check(&self, passages: u32, entries: &mut Vec<Entry>) -> Option<()> {
         let (mut postings, mut positions) = (self.postings, self.positions);
-        let (mut passage, mut total) = (0, 0u32);
+        let (mut passage, mut pending) = (0, 0u32);
         for index in 0..self.count {
             if index > 0 && index % BLOCK == 0 {
+                skip(&mut positions, std::mem::take(&mut pending));
                 let postings = (self.postings.len() - postings.len()) as u32;
                 let positions = (self.positions.len() - positions.len()) as u32;
                 entries.push(Entry { passage, postings, positions });
@@ -81,15 +82,13 @@ impl<'a> List<'a> {
             if (index > 0 && difference == 0) || passage >= passages || frequency == 0 {
                 return None;
             }
-            total = total.checked_add(frequency)?;
-            if !self.positions.is_empty() {
-                let mut position = 0u32;
-                for _ in 0..frequency {
-                    position = position.checked_add(read(&mut positions)?)?;
-                }
-            }
+            pending = pending.checked_add(frequency)?;
         }
-        (postings.is_empty() && positions.is_empty()).then_some(())
+        // Most lists are short, and what remains of them is counted at once.
+        let whole = positions.last().is_none_or(|&last| last < 0x80);
+        let numbers = positions.iter().filter(|&&byte| byte < 0x80).count();
+        let right = self.positions.is_empty() || (whole && numbers == pending as usize);
+        (postings.is_empty() && right).then_some(())
     }
 
     /// A cursor on the first posting.
@@ -174,12 +173,11 @@ impl Cursor<'_> {
     /// The term's positions in the passage it stands on. A second call for the same passage finds none.
     pub(super) fn positions(&mut self, out: &mut Vec<u32>) {
         out.clear();
-        for _ in 0..std::mem::take(&mut self.pending) {
-            read(&mut self.positions);
-        }
+        skip(&mut self.positions, std::mem::take(&mut self.pending));
         let mut position = 0;
         for _ in 0..std::mem::take(&mut self.frequency) {
-            position += read(&mut self.positions).unwrap_or_default();
+            // Only damaged bytes overflow.
+            position = u32::wrapping_add(position, read(&mut self.positions).unwrap_or_default());
             out.push(position);
         }
     }
@@ -194,7 +192,7 @@ fn read_posting(bytes: &mut &[u8]) -> Option<(u32, u32)> {
 
 /// Takes one number off the front; `None` if there is none that fits 32 bits.
 #[inline]
-fn read(bytes: &mut &[u8]) -> Option<u32> {
+pub(super) fn read(bytes: &mut &[u8]) -> Option<u32> {
     let (&first, rest) = bytes.split_first()?;
     *bytes = rest;
     if first < 0x80 {
@@ -216,7 +214,18 @@ fn read(bytes: &mut &[u8]) -> Option<u32> {
     None
 }
 
-fn write(bytes: &mut Vec<u8>, mut value: u32) {
+/// Takes so many numbers off the front, or what there is.
+fn skip(bytes: &mut &[u8], numbers: u32) {
+    let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte < 0x80);
+    let end = match numbers {
+        0 => 0,
+        _ => ends.nth(numbers as usize - 1).map_or(bytes.len(), |(end, _)| end + 1),
+    };
+    *bytes = &bytes[end..];
+}
+
+/// Appends one number.
+pub(super) fn write(bytes: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;

@@ -1,6 +1,6 @@
 //! A query: what is looked for, and how much each find is worth.
 
-use super::analyse::fold;
+use super::analyse::{Analyser, fold};
 use super::codes::codes;
 use super::inverted::{CODE, Inverted};
 use super::phrase;
@@ -18,6 +18,9 @@ pub struct Query<'a> {
     pub(super) index: &'a Inverted,
     pub(super) clauses: Vec<Clause>,
     phrases: Vec<Phrase>,
+    /// Of all passages that it is asked about, in whatever index.
+    pub(super) mean_length: f32,
+    stats: QueryStats,
 }
 
 /// One thing looked for.
@@ -30,7 +33,7 @@ pub(super) struct Clause {
     pub(super) normalised: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Source {
     Term(u32),
     Phrase(usize),
@@ -42,25 +45,54 @@ struct Phrase {
     entries: Vec<Entry>,
 }
 
+/// What a text asks for, whatever an index knows of it.
+#[derive(Default)]
+pub(super) struct Wanted {
+    pub(super) terms: Vec<Term>,
+    /// Words and their places, stop words counted.
+    pub(super) phrases: Vec<Vec<(String, u32)>>,
+}
+
+/// A word or a code.
+pub(super) struct Term {
+    /// As the dictionary has it.
+    pub(super) name: String,
+    weight: f32,
+    normalised: bool,
+}
+
 impl Inverted {
     /// Reads a query: words, codes, and phrases between quotation marks. A passage need not have
     /// all of them; it ranks by what it has.
     pub fn query(&self, text: &str) -> Query<'_> {
-        let mut query = Query { index: self, clauses: Vec::new(), phrases: Vec::new() };
-        query.add_words(text, |word| !self.analyser().asks(word));
-        query.add_codes(text);
-        text.split(['"', '“', '”', '„'])
-            .skip(1)
-            .step_by(2)
-            .for_each(|quoted| query.add_phrase(quoted));
-        if query.is_empty() {
-            query.add_words(text, |_| true);
-        }
-        query
+        Query::over([self], text).remove(0)
     }
 }
 
 impl<'a> Query<'a> {
+    /// The same for several indexes, which were built with equal options: their statistics are
+    /// added up, so that passages score as if all were in one. A query for each comes back.
+    pub fn over(indexes: impl AsRef<[&'a Inverted]>, text: &str) -> Vec<Query<'a>> {
+        let indexes = indexes.as_ref();
+        let passages: usize = indexes.iter().map(|index| index.len()).sum();
+        let words: u64 = indexes.iter().map(|index| index.words()).sum();
+        let mean_length = if words == 0 { 1.0 } else { (words as f64 / passages as f64) as f32 };
+        let empty = |index| Query {
+            index,
+            clauses: vec![],
+            phrases: vec![],
+            mean_length,
+            stats: QueryStats::default(),
+        };
+        let mut queries: Vec<Query> = indexes.iter().copied().map(empty).collect();
+        let Some(first) = indexes.first() else { return queries };
+        let wanted = Wanted::read(text, first.analyser());
+        if !look_up(&mut queries, &wanted, passages) {
+            look_up(&mut queries, &Wanted::words(text, first.analyser(), |_| true), passages);
+        }
+        queries
+    }
+
     /// Whether nothing of it is in the index: then no passage is found.
     pub fn is_empty(&self) -> bool {
         self.clauses.is_empty()
@@ -68,7 +100,7 @@ impl<'a> Query<'a> {
 
     /// What fusing its scores with others must know of it.
     pub fn stats(&self) -> QueryStats {
-        QueryStats { words: self.clauses.iter().filter(|clause| clause.normalised).count() }
+        self.stats
     }
 
     /// The list of a clause.
@@ -78,19 +110,69 @@ impl<'a> Query<'a> {
             Source::Phrase(number) => self.phrases[number].list(),
         }
     }
+}
 
-    fn add_words(&mut self, text: &str, wanted: impl Fn(&str) -> bool) {
-        let analyser = self.index.analyser();
-        analyser.words(text, |word, _| {
-            if wanted(word) {
-                self.add_word(&analyser.stem(word));
-            }
-        });
+/// Adds to the queries what their indexes know of `wanted`; returns whether that is anything.
+fn look_up(queries: &mut [Query], wanted: &Wanted, passages: usize) -> bool {
+    let mut words = 0;
+    for term in &wanted.terms {
+        let found: Vec<_> = queries.iter().map(|query| query.index.term(&term.name)).collect();
+        let with_term = |(query, found): (&Query, &Option<u32>)| {
+            found.map_or(0, |found| query.index.list(found).count)
+        };
+        let count = queries.iter().zip(&found).map(with_term).sum();
+        let weight = term.weight * idf(passages, count);
+        for (query, found) in queries.iter_mut().zip(found) {
+            let normalised = term.normalised;
+            query.clauses.extend(found.map(|found| {
+                Clause { source: Source::Term(found), weight, normalised } //
+            }));
+        }
+        words += usize::from(term.normalised && count > 0);
+    }
+    for phrase in &wanted.phrases {
+        let found: Vec<_> = queries.iter().map(|query| Phrase::find(query.index, phrase)).collect();
+        let weight = idf(passages, found.iter().flatten().map(|found| found.found.count).sum());
+        for (query, found) in queries.iter_mut().zip(found) {
+            let Some(found) = found else { continue };
+            let source = Source::Phrase(query.phrases.len());
+            query.phrases.push(found);
+            query.clauses.push(Clause { source, weight, normalised: false });
+        }
+    }
+    queries.iter_mut().for_each(|query| query.stats = QueryStats { words });
+    queries.iter().any(|query| !query.is_empty())
+}
+
+/// Lucene's inverse document frequency: never negative.
+fn idf(passages: usize, with_term: u32) -> f32 {
+    let (passages, with_term) = (passages as f64, f64::from(with_term));
+    ((passages - with_term + 0.5) / (with_term + 0.5)).ln_1p() as f32
+}
+
+impl Wanted {
+    /// Reads a query, without the words that only ask.
+    pub(super) fn read(text: &str, analyser: &Analyser) -> Wanted {
+        let mut wanted = Wanted::words(text, analyser, |word| !analyser.asks(word));
+        wanted.add_codes(text, analyser);
+        let quoted = text.split(['"', '“', '”', '„']).skip(1).step_by(2);
+        quoted.for_each(|quoted| wanted.add_phrase(quoted, analyser));
+        wanted
     }
 
-    fn add_codes(&mut self, text: &str) {
-        let analyser = self.index.analyser();
-        codes(text, |code| {
+    /// Reads a query's words.
+    fn words(text: &str, analyser: &Analyser, wanted: impl Fn(&str) -> bool) -> Wanted {
+        let mut words = Wanted::default();
+        analyser.words(text, |word, _, _| {
+            if wanted(word) {
+                words.add_word(&analyser.stem(word));
+            }
+        });
+        words
+    }
+
+    fn add_codes(&mut self, text: &str, analyser: &Analyser) {
+        codes(text, |code, _| {
             let letters = code.chars().all(|c| c.is_alphabetic() || c == '-');
             let compound = letters && code.contains('-') && !code.starts_with('-');
             self.add_code(code, if compound { COMPOUND_WEIGHT } else { CODE_WEIGHT });
@@ -104,52 +186,44 @@ impl<'a> Query<'a> {
 
     /// A word counts as often as the query says it.
     fn add_word(&mut self, word: &str) {
-        let Some(term) = self.index.term(word) else { return };
-        let (source, weight) = (Source::Term(term), self.idf(self.index.list(term).count));
-        match self.clauses.iter_mut().find(|clause| clause.source == source) {
-            Some(clause) => clause.weight += weight,
-            None => self.clauses.push(Clause { source, weight, normalised: true }),
+        match self.terms.iter_mut().find(|term| term.name == word) {
+            Some(term) => term.weight += 1.0,
+            None => {
+                self.terms.push(Term { name: word.to_owned(), weight: 1.0, normalised: true });
+            }
         }
     }
 
     /// A code counts once.
     fn add_code(&mut self, code: &str, weight: f32) {
-        let Some(term) = self.index.term(&format!("{CODE}{code}")) else { return };
-        let source = Source::Term(term);
-        if self.clauses.iter().all(|clause| clause.source != source) {
-            let weight = weight * self.idf(self.index.list(term).count);
-            self.clauses.push(Clause { source, weight, normalised: false });
+        let name = format!("{CODE}{code}");
+        if self.terms.iter().all(|term| term.name != name) {
+            self.terms.push(Term { name, weight, normalised: false });
         }
     }
 
-    fn add_phrase(&mut self, text: &str) {
-        let analyser = self.index.analyser();
+    fn add_phrase(&mut self, text: &str, analyser: &Analyser) {
         let mut words = Vec::new();
         analyser
-            .words(text, |word, place| words.push((self.index.term(&analyser.stem(word)), place)));
-        let lists = words.iter().map(|&(term, place)| Some((self.index.list(term?), place)));
-        let Some(lists) = lists.collect::<Option<Vec<_>>>().filter(|lists| lists.len() > 1) else {
-            return;
-        };
-        let mut phrase = Phrase { found: phrase::matches(&lists), entries: Vec::new() };
-        let mut entries = Vec::new();
-        if phrase.list().check(self.index.len() as u32, &mut entries).is_none() {
-            return;
+            .words(text, |word, place, _| words.push((analyser.stem(word).into_owned(), place)));
+        if words.len() > 1 {
+            self.phrases.push(words);
         }
-        phrase.entries = entries;
-        let (source, weight) = (Source::Phrase(self.phrases.len()), self.idf(phrase.found.count));
-        self.phrases.push(phrase);
-        self.clauses.push(Clause { source, weight, normalised: false });
-    }
-
-    /// Lucene's inverse document frequency: never negative.
-    fn idf(&self, with_term: u32) -> f32 {
-        let (passages, with_term) = (self.index.len() as f64, f64::from(with_term));
-        ((passages - with_term + 0.5) / (with_term + 0.5)).ln_1p() as f32
     }
 }
 
 impl Phrase {
+    /// None where no passage of the index has it.
+    fn find(index: &Inverted, words: &[(String, u32)]) -> Option<Phrase> {
+        let lists = words.iter().map(|(word, place)| Some((index.list(index.term(word)?), *place)));
+        let mut phrase =
+            Phrase { found: phrase::matches(&lists.collect::<Option<Vec<_>>>()?), entries: vec![] };
+        let mut entries = Vec::new();
+        phrase.list().check(index.len() as u32, &mut entries)?;
+        phrase.entries = entries;
+        (phrase.found.count > 0).then_some(phrase)
+    }
+
     fn list(&self) -> List<'_> {
         List {
             postings: &self.found.postings,

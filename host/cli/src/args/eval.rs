@@ -4,18 +4,26 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::search::{FusionArg, ModeArg, fusion};
+
 #[derive(Debug, ClapArgs)]
 pub struct Eval {
     /// A BEIR folder: corpus.jsonl[.gz], queries.jsonl[.gz], qrels/test.tsv.
     #[arg(value_name = "DIR")]
     pub collection: PathBuf,
-    /// Which ranking is measured.
-    #[arg(long, value_enum, default_value = "dense")]
-    pub stage: Stage,
+    /// Which rankings are measured; several, separated by commas, are printed as a table.
+    #[arg(long = "stage", value_enum, default_value = "retrieve", value_delimiter = ',')]
+    pub stages: Vec<Stage>,
+    /// What the retriever compares by [default: hybrid].
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeArg>,
+    /// How hybrid mode makes one ranking of two: weighted, reciprocal-rank or reciprocal-rank:K.
+    #[arg(long, default_value = "weighted", value_name = "FUSION", value_parser = fusion)]
+    pub fusion: FusionArg,
     /// Prints one JSON object.
     #[arg(long)]
     pub json: bool,
-    /// Writes the ranking as a TREC run file.
+    /// Writes the ranking, of one stage, as a TREC run file.
     #[arg(long, value_name = "FILE")]
     pub run: Option<PathBuf>,
     /// Documents to rank for each query.
@@ -42,7 +50,36 @@ pub struct Eval {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Stage {
     /// The retriever's.
-    Dense,
+    Retrieve,
     /// The reranker's, of what the retriever found.
     Rerank,
+    /// The retriever's, by meaning.
+    Dense,
+    /// The retriever's, by words.
+    #[value(alias = "bm25")]
+    Lexical,
+    /// The retriever's, by both.
+    Hybrid,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Retrieve => "retrieve",
+            Stage::Rerank => "rerank",
+            Stage::Dense => "dense",
+            Stage::Lexical => "lexical",
+            Stage::Hybrid => "hybrid",
+        }
+    }
+
+    /// The mode that the stage's name says, if it says one.
+    pub fn mode(self) -> Option<ModeArg> {
+        match self {
+            Stage::Retrieve | Stage::Rerank => None,
+            Stage::Dense => Some(ModeArg::Dense),
+            Stage::Lexical => Some(ModeArg::Lexical),
+            Stage::Hybrid => Some(ModeArg::Hybrid),
+        }
+    }
 }

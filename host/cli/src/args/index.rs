@@ -37,6 +37,12 @@ pub struct Build {
     /// Tokens that neighbouring passages share at most.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=128))]
     pub overlap: u16,
+    /// BM25's k1: how soon more occurrences of a word stop to matter, from 0.
+    #[arg(long, default_value_t = 1.2, value_name = "K1", value_parser = |text: &str| number(text, 100.0))]
+    pub bm25_k1: f32,
+    /// BM25's b: how much a passage's length matters, from 0 to 1.
+    #[arg(long, default_value_t = 0.75, value_name = "B", value_parser = |text: &str| number(text, 1.0))]
+    pub bm25_b: f32,
     /// Another application than the built-in one: a spin.toml with its components beside it.
     #[arg(long, value_name = "spin.toml")]
     pub app: Option<PathBuf>,
@@ -58,4 +64,10 @@ impl From<ChunkingArg> for Chunking {
             ChunkingArg::Whole => Chunking::Whole,
         }
     }
+}
+
+/// A number from 0 to `most`.
+fn number(text: &str, most: f32) -> Result<f32, String> {
+    let number: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=most).contains(&number) { Ok(number) } else { Err(format!("it may be 0 to {most}")) }
 }

@@ -50,8 +50,7 @@ pub fn run(files: &IndexFiles, json: bool, threads: usize) -> Result<()> {
 
     let bytes = graph.to_bytes();
     let size = bytes.len();
-    let part = Part::bytes(setup::GRAPH, &bytes);
-    drop(bytes);
+    let part = Part::bytes(setup::GRAPH, bytes);
     let filled = snapshot("searcher", trine_components::SEARCHER.bytes, vec![part])?;
     let mut searcher = Searcher::start(&filled)?;
     drop(filled);

@@ -24,6 +24,7 @@ MEASURES = {
     "recall@10": "recall_10",
     "recall@50": "recall_50",
     "recall@100": "recall_100",
+    "hit@5": "success_5",
     "p@1": "P_1",
     "map": "map",
 }

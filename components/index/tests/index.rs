@@ -1,0 +1,424 @@
+//! A base and a delta together, in every mode: against one segment of the same passages, and by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trine_index::fusion::{self, RECIPROCAL_RANK_K};
+use trine_index::lexical::Bm25;
+use trine_index::{
+    Admitted, Contents, Fields, Filter, Found, Fusion, Index, IndexError, Likeness, MediaType,
+    Passage, SearchOptions, Segment, SegmentOptions, Surroundings, Value, Vector, corrected,
+};
+
+const WORDS: [&str; 24] = [
+    "lathe",
+    "membership",
+    "deposit",
+    "counter",
+    "workshop",
+    "repair",
+    "evening",
+    "coffee",
+    "battery",
+    "charger",
+    "ladder",
+    "glove",
+    "ERR_503",
+    "--dry-run",
+    "src/lib.rs",
+    "CVE-2024-1",
+    "borrow",
+    "return",
+    "late",
+    "fee",
+    "euro",
+    "week",
+    "machine",
+    "safety",
+];
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+
+    fn text(&mut self, words: usize) -> String {
+        let word = |_| {
+            let widest = self.below(WORDS.len()) + 1;
+            WORDS[self.below(widest)]
+        };
+        (0..words).map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    fn vector(&mut self) -> Vector {
+        Vector::normalized((0..32).map(|_| self.below(2001) as f32 / 1000.0 - 1.0).collect())
+    }
+}
+
+/// A passage in two headings' sections by turns, three passages each, of the document `source`.
+fn passage(source: &str, number: usize, text: String) -> Passage {
+    Passage {
+        source: source.to_owned(),
+        title: String::new(),
+        headings: vec![format!("part {}", number / 3)],
+        text,
+        media_type: MediaType::Plain,
+        start: number as u64 * 1000,
+        end: number as u64 * 1000 + 999,
+    }
+}
+
+fn corpus(count: usize, seed: u64) -> Vec<(Passage, Vector)> {
+    let mut random = Random(seed);
+    let one = |number: usize| {
+        let words = 3 + random.below(20);
+        let text = random.text(words);
+        (passage(&format!("{}.md", number / 8), number % 8, text), random.vector())
+    };
+    (0..count).map(one).collect()
+}
+
+fn segment(passages: &[(Passage, Vector)]) -> Segment {
+    let (passages, vectors): (Vec<_>, Vec<_>) = passages.iter().cloned().unzip();
+    let documents = passages.chunk_by(|a, b| a.source == b.source).map(|document| {
+        let source = Value::Text(document[0].source.clone());
+        (Fields::from([("source".to_owned(), vec![source])]), document.len() as u32)
+    });
+    let contents = Contents { passages: &passages, vectors, documents: documents.collect() };
+    let plain = |passage: &Passage| passage.text.clone();
+    let options = SegmentOptions::default();
+    Segment::build::<IndexError>(contents, plain, options, &mut |_| Ok(())).unwrap()
+}
+
+fn options(k: usize, admitted: Admitted) -> SearchOptions {
+    let bm25 = Bm25::default();
+    SearchOptions { k, exact: true, bm25, admitted, per_document: None, diversity: None }
+}
+
+/// The ways to search for a text and its vector.
+fn modes<'a>(text: &'a str, vector: &'a Vector) -> [Likeness<'a>; 4] {
+    [
+        Likeness::Dense(vector),
+        Likeness::Lexical(text),
+        Likeness::Hybrid(vector, text, Fusion::Weighted),
+        Likeness::Hybrid(vector, text, Fusion::ReciprocalRank(RECIPROCAL_RANK_K)),
+    ]
+}
+
+fn numbers(found: &[Found]) -> Vec<u32> {
+    found.iter().map(|found| found.passage).collect()
+}
+
+#[test]
+fn base_and_delta_find_what_one_segment_finds() {
+    let all = corpus(700, 1);
+    let whole = Index::new(segment(&all));
+    let mut random = Random(2);
+    for cut in [0, 1, 350, 690, 700] {
+        let mut split = Index::new(segment(&all[..cut]));
+        split.lay_over(segment(&all[cut..]), vec![]).unwrap();
+        assert_eq!((split.len(), split.dimensions()), (700, 32));
+        for round in 0..30 {
+            let words = 1 + random.below(5);
+            let text = random.text(words);
+            let text = if round % 4 == 0 { format!("\"{text}\"") } else { text };
+            let vector = random.vector();
+            for likeness in modes(&text, &vector) {
+                let of = |index: &Index| {
+                    index.search(&[likeness], &options(50, index.admitted(None).unwrap()))
+                };
+                assert_eq!(of(&split), of(&whole), "{cut} {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hybrid_is_the_fusion_of_all_that_either_finds() {
+    let all = corpus(150, 3);
+    let index = Index::new(segment(&all));
+    let mut random = Random(4);
+    for _ in 0..20 {
+        let (text, vector) = (random.text(3), random.vector());
+        let find =
+            |likeness| index.search(&[likeness], &options(200, index.admitted(None).unwrap()));
+        let by_words: BTreeMap<u32, f32> =
+            find(Likeness::Lexical(&text)).iter().map(|f| (f.passage, f.bm25.unwrap())).collect();
+        let mut candidates: Vec<fusion::Candidate> = find(Likeness::Dense(&vector))
+            .iter()
+            .map(|f| fusion::Candidate {
+                passage: f.passage,
+                cosine: f.cosine.unwrap(),
+                bm25: by_words.get(&f.passage).copied().unwrap_or_default(),
+            })
+            .collect();
+        candidates.sort_by_key(|candidate| candidate.passage);
+        let scores = fusion::reciprocal_ranks(&candidates, 60.0);
+        let found = find(Likeness::Hybrid(&vector, &text, Fusion::ReciprocalRank(60.0)));
+        assert_eq!(found.len(), candidates.len());
+        assert!(found.is_sorted_by(|a, b| a.score >= b.score));
+        for found in found {
+            let at = candidates.iter().position(|c| c.passage == found.passage).unwrap();
+            assert_eq!(
+                (found.cosine, found.bm25),
+                (Some(candidates[at].cosine), Some(candidates[at].bm25))
+            );
+            assert_eq!(found.score, scores[at]);
+        }
+    }
+}
+
+#[test]
+fn what_was_removed_is_nowhere() {
+    let all = corpus(400, 5);
+    let mut index = Index::new(segment(&all[..320]));
+    // Documents 3, 10 and 11 are gone, 10 came back in the delta.
+    let removed: Vec<u32> = (24..32).chain(80..96).collect();
+    let mut delta = all[320..].to_vec();
+    delta.extend(all[80..88].iter().cloned());
+    index.lay_over(segment(&delta), removed.clone()).unwrap();
+    assert_eq!(index.len(), 320 - 24 + 88);
+    assert_eq!(index.documents_changed(), (11, 3));
+    let gone: BTreeSet<u32> = removed.iter().copied().collect();
+    let mut random = Random(6);
+    for _ in 0..20 {
+        let (text, vector) = (random.text(4), random.vector());
+        for likeness in modes(&text, &vector) {
+            for diversity in [None, Some(0.5)] {
+                let options =
+                    SearchOptions { diversity, ..options(200, index.admitted(None).unwrap()) };
+                let found = numbers(&index.search(&[likeness], &options));
+                assert!(!found.is_empty() && found.iter().all(|number| !gone.contains(number)));
+            }
+        }
+    }
+    for number in removed {
+        assert!(index.passage(number).is_none() && index.vector(number).is_none());
+        assert!(index.around(number, Surroundings::Neighbours(2)).is_empty());
+    }
+    assert_eq!(index.passage(400).as_ref(), Some(&all[80].0));
+    assert!(index.passage(408).is_none());
+    // The next delta takes the place of this one.
+    index.lay_over(segment(&[]), vec![]).unwrap();
+    assert_eq!((index.len(), index.documents_changed()), (320, (0, 0)));
+    assert_eq!(index.passage(24).as_ref(), Some(&all[24].0));
+}
+
+#[test]
+fn a_filter_leaves_what_it_admits_in_every_mode() {
+    let all = corpus(5000, 20);
+    let mut index = Index::new(segment(&all[..4800]));
+    index.lay_over(segment(&all[4800..]), (8..16).collect()).unwrap();
+    let mut random = Random(21);
+    // Document 0, a removed one, and one of the delta: of 8 passages each.
+    let filter = r#"{"field": "source", "in": ["0.md", "1.md", "610.md"]}"#;
+    let admitted = index.admitted(Some(&Filter::parse(filter).unwrap())).unwrap();
+    let expected: Vec<u32> = (0..8).chain(4880..4888).collect();
+    for _ in 0..10 {
+        // Every word, so that the search by words finds them all.
+        let (text, vector) = (WORDS.join(" "), random.vector());
+        for likeness in modes(&text, &vector) {
+            for exact in [true, false] {
+                let options = SearchOptions { exact, ..options(50, admitted.clone()) };
+                let mut found = numbers(&index.search(&[likeness], &options));
+                found.sort_unstable();
+                assert_eq!(found, expected);
+            }
+        }
+    }
+    let unknown = Filter::parse(r#"{"field": "colour", "eq": "red"}"#).unwrap();
+    assert!(index.admitted(Some(&unknown)).is_err());
+}
+
+#[test]
+fn a_delta_of_another_base_is_refused() {
+    let all = corpus(20, 7);
+    let mut index = Index::new(segment(&all));
+    for removed in [vec![20], vec![3, 3], vec![4, 2]] {
+        assert!(matches!(index.lay_over(segment(&[]), removed), Err(IndexError::Delta(_))));
+    }
+    let short = [(all[0].0.clone(), Vector::normalized(vec![1.0; 8]))];
+    assert!(matches!(index.lay_over(segment(&short), vec![]), Err(IndexError::Delta(_))));
+    assert_eq!(index.len(), 20);
+}
+
+#[test]
+fn parts_come_back_and_must_belong_together() {
+    let (one, other) = (segment(&corpus(30, 8)), segment(&corpus(31, 9)));
+    let parts: BTreeMap<_, _> = one.to_parts().unwrap().into_iter().collect();
+    let read = Segment::from_parts(|part| Ok::<_, IndexError>(parts[part].clone())).unwrap();
+    assert_eq!(read.to_parts().unwrap(), one.to_parts().unwrap());
+    for (name, bytes) in other.to_parts().unwrap() {
+        let mixed = |part| Ok(if part == name { bytes.clone() } else { parts[part].clone() });
+        assert!(matches!(Segment::from_parts(mixed), Err(IndexError::Counts { .. })), "{name}");
+    }
+}
+
+#[test]
+fn surroundings_stay_in_their_document_and_section() {
+    let all = corpus(40, 10);
+    let mut index = Index::new(segment(&all[..32]));
+    index.lay_over(segment(&all[32..]), vec![16, 17, 18, 19, 20, 21, 22, 23]).unwrap();
+    let around = |number, surroundings| -> Vec<u32> {
+        let around = index.around(number, surroundings);
+        assert!(around.iter().all(|(n, passage)| index.passage(*n).as_ref() == Some(passage)));
+        around.into_iter().map(|(number, _)| number).collect()
+    };
+    for (number, most, expected) in [
+        (12, 0, 12..=12),
+        (12, 1, 11..=13),
+        (8, 2, 8..=10),
+        (15, 3, 12..=15),
+        (12, u32::MAX, 8..=15),
+        (32, 4, 32..=36),
+        (39, 9, 32..=39),
+    ] {
+        let found = around(number, Surroundings::Neighbours(most));
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{most} around {number}");
+    }
+    // Sections of a document: 0, 1, 2; 3, 4, 5; 6, 7.
+    for (number, most, expected) in [
+        (12, 200, 11..=13),
+        (11, 2, 11..=12),
+        (12, 2, 11..=12),
+        (13, 2, 12..=13),
+        (13, 1, 13..=13),
+        (13, 0, 13..=13),
+        (14, u32::MAX, 14..=15),
+    ] {
+        let found = around(number, Surroundings::Section(most));
+        assert_eq!(found, expected.collect::<Vec<_>>(), "section of {most} around {number}");
+    }
+    for nothing in [17, 40, u32::MAX] {
+        assert!(around(nothing, Surroundings::Section(3)).is_empty());
+    }
+}
+
+#[test]
+fn a_long_document_does_not_hide_the_others() {
+    let mut random = Random(11);
+    let vector = random.vector();
+    // A document of 900 passages that are all nearer than those of the other 20 documents.
+    let near = |n: usize| (passage("long.md", n, "coffee coffee".into()), vector.clone());
+    let mut all: Vec<_> = (0..900).map(near).collect();
+    for n in 0..40 {
+        let text = format!("coffee {}", random.text(30));
+        all.push((passage(&format!("{}.md", n / 2), n % 2, text), random.vector()));
+    }
+    let index = Index::new(segment(&all));
+    for likeness in modes("coffee", &vector) {
+        for (most, k) in [(1, 15), (2, 30), (3, 43)] {
+            let mut options = options(k, index.admitted(None).unwrap());
+            options.per_document = Some(most);
+            let found = index.search(&[likeness], &options);
+            assert_eq!(found.len(), k);
+            let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+            for found in &found {
+                *counts.entry(index.passage(found.passage).unwrap().source).or_default() += 1;
+            }
+            assert!(counts.values().all(|&count| count <= most), "{counts:?}");
+            assert_eq!(counts["long.md"], most);
+        }
+    }
+}
+
+#[test]
+fn diversity_is_maximal_marginal_relevance() {
+    let all = corpus(120, 12);
+    let index = Index::new(segment(&all));
+    let vector = Random(13).vector();
+    let search = |diversity, k| {
+        let options = SearchOptions { diversity, ..options(k, index.admitted(None).unwrap()) };
+        index.search(&[Likeness::Dense(&vector)], &options)
+    };
+    let plain = search(None, 120);
+    assert_eq!(search(Some(1.0), 20), plain[..20]);
+    let (least, greatest) = (plain[119].score, plain[0].score);
+    for lambda in [0.0, 0.3, 0.7] {
+        let mut rest = numbers(&plain);
+        let mut expected = vec![rest.remove(0)];
+        while expected.len() < 20 {
+            let worth = |&number: &u32| {
+                let of = |number: u32| &all[number as usize].1;
+                let relevance = (of(number).cosine(&vector) - least) / (greatest - least);
+                let like = expected.iter().map(|&other| of(number).cosine(of(other)));
+                lambda * relevance - (1.0 - lambda) * like.fold(f32::MIN, f32::max)
+            };
+            let best = (0..rest.len()).max_by(|&a, &b| worth(&rest[a]).total_cmp(&worth(&rest[b])));
+            expected.push(rest.remove(best.unwrap()));
+        }
+        let chosen = numbers(&search(Some(lambda), 20));
+        assert_eq!(chosen, expected, "{lambda}");
+        assert_ne!(chosen, numbers(&plain[..20]));
+    }
+}
+
+#[test]
+fn each_part_of_a_question_has_its_best_passages_first() {
+    let all = corpus(300, 14);
+    let index = Index::new(segment(&all));
+    let mut random = Random(15);
+    let vectors = [random.vector(), random.vector(), random.vector()];
+    let parts = vectors.each_ref().map(Likeness::Dense);
+    let together = index.search(&parts, &options(30, index.admitted(None).unwrap()));
+    assert!(together.is_sorted_by(|a, b| a.score >= b.score));
+    let mut expected = BTreeSet::new();
+    for part in parts {
+        expected
+            .extend(numbers(&index.search(&[part], &options(10, index.admitted(None).unwrap()))));
+    }
+    let found: BTreeSet<u32> = numbers(&together).into_iter().collect();
+    assert_eq!(found.len(), 30);
+    assert!(expected.is_subset(&found));
+    assert!(index.search(&[], &options(5, index.admitted(None).unwrap())).is_empty());
+}
+
+#[test]
+fn a_word_that_no_passage_has_is_read_as_the_nearest() {
+    let one = |text: &str| (passage("a.md", 0, text.to_owned()), Random(1).vector());
+    let mut index = Index::new(segment(&[one("The membership costs thirty euros a year")]));
+    index
+        .lay_over(segment(&[one("Retrievers embed; configuration of the lathe")]), vec![])
+        .unwrap();
+    let read = |query: &str| corrected(query, &index.misspelt(query));
+    assert_eq!(read("Memebrship, configuraton?"), "membership, configuration?");
+    assert_eq!(read("What does the leathe cost"), "What does the lathe cost");
+    // Known in another form, too short, too far, quoted, part of a code, or a stop word.
+    for fine in ["costing a year", "yaer3", "eur", "\"memebrship\"", "--lahte", "there", "zzzzzz"] {
+        assert_eq!(read(fine), fine);
+    }
+    // Each of them costs a walk through all words.
+    assert_eq!(index.misspelt(&"lathee ".repeat(40)).len(), 8);
+}
+
+#[test]
+fn odd_requests_are_harmless() {
+    let index = Index::new(segment(&corpus(50, 16)));
+    let nothing = Index::new(segment(&[]));
+    let odd = [
+        Vector::normalized(vec![f32::NAN; 32]),
+        Vector::normalized(vec![0.0; 32]),
+        Vector::normalized(vec![1.0; 3]),
+    ];
+    for vector in &odd {
+        for likeness in modes("lathe \"", vector) {
+            for (k, per_document, diversity) in
+                [(0, None, None), (9, Some(0), Some(0.5)), (usize::MAX, Some(1), Some(f32::NAN))]
+            {
+                let options = SearchOptions {
+                    per_document,
+                    diversity,
+                    ..options(k, index.admitted(None).unwrap())
+                };
+                assert!(index.search(&[likeness], &options).len() <= 50);
+                assert!(nothing.search(&[likeness; 2], &options).is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What an application runs: components, composed, compiled and ready to be instantiated, and what
+//! each instance is given before its first request.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use sha2::{Digest, Sha256};
+use wasmtime::Store;
+use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
+
+use crate::bindings::preparable::PreparableIndices;
+use crate::manifest::{ComponentManifest, Manifest};
+use crate::state::{self, State};
+use crate::variables::{self, Values};
+use crate::{RuntimeError, compiled, compose};
+
+/// A component as a program takes it.
+pub struct Source<'a, E> {
+    /// Equal for equal components, and for no others.
+    pub key: [u8; 32],
+    /// The component; asked for only where no compiled code of its key is kept.
+    pub bytes: Box<dyn FnOnce() -> Result<Vec<u8>, E> + 'a>,
+}
+
+impl<'a, E> Source<'a, E> {
+    /// A component that is there already.
+    pub fn bytes(bytes: Vec<u8>) -> Source<'a, E> {
+        Source { key: Sha256::digest(&bytes).into(), bytes: Box::new(move || Ok(bytes)) }
+    }
+}
+
+/// An application's components. Clones share all they hold.
+#[derive(Clone)]
+pub struct Program {
+    manifest: Arc<Manifest>,
+    handlers: Arc<BTreeMap<String, Handler>>,
+    /// Parts that each instance is given, by name.
+    additions: Additions,
+    label: Option<HeaderValue>,
+}
+
+type Additions = Arc<[(String, Vec<u8>)]>;
+
+/// One component that routes lead to.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    pre: wasmtime::component::InstancePre<State>,
+    service: Arc<ServiceIndices>,
+    /// Of the snapshot interface, where the component exports it.
+    fill: Option<Arc<PreparableIndices>>,
+    additions: Additions,
+    pub(crate) environment: Arc<[(String, String)]>,
+    pub(crate) variables: Values,
+}
+
+impl Program {
+    pub(crate) fn new<'a, E: From<RuntimeError>>(
+        manifest: Manifest,
+        mut component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
+        engine: &wasmtime::Engine,
+        cache: Option<&Path>,
+    ) -> Result<Program, E> {
+        let linker = state::linker(engine)?;
+        let mut handlers = BTreeMap::new();
+        for (id, described) in &manifest.components {
+            let parts = Parts::of(described, &mut component)?;
+            let failed =
+                |e: wasmtime::Error| RuntimeError::Compose(format!("component `{id}`: {e:#}"));
+            let key = parts.key();
+            let compiled = compiled::component(engine, cache, &key, || parts.compose(id))?;
+            let pre = linker.instantiate_pre(&compiled).map_err(failed)?;
+            let service = Arc::new(ServiceIndices::new(&pre).map_err(failed)?);
+            let fill = PreparableIndices::new(&pre).ok().map(Arc::new);
+            let environment = described.environment.clone().into_iter().collect();
+            let given = |name: &str| std::env::var(name).ok();
+            let variables = variables::resolve(described, &manifest.variables, &given)?;
+            let additions = Additions::default();
+            let handler = Handler { pre, service, fill, additions, environment, variables };
+            handlers.insert(id.clone(), handler);
+        }
+        let (manifest, handlers) = (Arc::new(manifest), Arc::new(handlers));
+        Ok(Program { manifest, handlers, additions: Additions::default(), label: None })
+    }
+
+    /// The same program, whose instances are given `parts` through `trine:rag/snapshot` before
+    /// they answer, and which responses call `label`.
+    pub fn with(mut self, parts: Vec<(String, Vec<u8>)>, label: &str) -> Program {
+        self.additions = parts.into();
+        self.label = HeaderValue::from_str(label).ok();
+        self
+    }
+
+    /// The component that a path leads to.
+    pub(crate) fn handler(&self, path: &str) -> Option<Handler> {
+        let handler = self.handlers.get(self.manifest.route(path)?)?;
+        Some(self.given(handler))
+    }
+
+    /// All components that routes lead to.
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = Handler> {
+        self.handlers.values().map(|handler| self.given(handler))
+    }
+
+    pub(crate) fn label(&self) -> Option<HeaderValue> {
+        self.label.clone()
+    }
+
+    fn given(&self, handler: &Handler) -> Handler {
+        Handler { additions: self.additions.clone(), ..handler.clone() }
+    }
+}
+
+impl Handler {
+    /// An instance that has what was added.
+    pub(crate) async fn start(&self, store: &mut Store<State>) -> wasmtime::Result<Service> {
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        if let (Some(fill), false) = (&self.fill, self.additions.is_empty()) {
+            let exports = fill.load(&mut *store, &instance)?;
+            let guest = exports.trine_rag_snapshot();
+            for (name, bytes) in self.additions.iter() {
+                let loaded = guest.call_load(&mut *store, name, bytes).await?;
+                loaded.map_err(wasmtime::Error::msg)?;
+            }
+            guest.call_finish(&mut *store).await?.map_err(wasmtime::Error::msg)?;
+        }
+        self.service.load(&mut *store, &instance)
+    }
+}
+
+/// A component and the dependencies that are to be plugged into it, by file.
+struct Parts<'m, 'a, E> {
+    socket: Source<'a, E>,
+    plugs: Vec<(&'m str, Source<'a, E>)>,
+}
+
+impl<'m, 'a, E: From<RuntimeError>> Parts<'m, 'a, E> {
+    fn of(
+        described: &'m ComponentManifest,
+        component: &mut dyn FnMut(&str) -> Result<Source<'a, E>, E>,
+    ) -> Result<Parts<'m, 'a, E>, E> {
+        let socket = component(&described.source)?;
+        let mut plugs: Vec<(&str, Source<E>)> = Vec::with_capacity(described.dependencies.len());
+        for file in described.dependencies.values() {
+            if !plugs.iter().any(|(name, _)| name == file) {
+                plugs.push((file, component(file)?));
+            }
+        }
+        Ok(Parts { socket, plugs })
+    }
+
+    /// The keys of all of them, the socket's first.
+    fn key(&self) -> Vec<u8> {
+        let plugs = self.plugs.iter().flat_map(|(_, plug)| plug.key);
+        self.socket.key.into_iter().chain(plugs).collect()
+    }
+
+    fn compose(self, id: &str) -> Result<Vec<u8>, E> {
+        let socket = (self.socket.bytes)()?;
+        let mut plugs = Vec::with_capacity(self.plugs.len());
+        for (name, plug) in self.plugs {
+            plugs.push((name, (plug.bytes)()?));
+        }
+        let plugs: Vec<(&str, &[u8])> =
+            plugs.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        Ok(compose(&socket, &plugs).map_err(|error| match error {
+            RuntimeError::Compose(reason) => {
+                RuntimeError::Compose(format!("component `{id}`: {reason}"))
+            }
+            other => other,
+        })?)
+    }
+}
