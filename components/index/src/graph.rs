@@ -160,18 +160,20 @@ impl Graph {
     /// The `k` nearest to `query`, best first, of the passages that are `admitted`, or of all: by
     /// walking the graph, or, where that is hardly faster, by looking at each of them.
     pub fn search(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
+        let ef = k.saturating_mul(2).max(FEWEST_CANDIDATES);
         let Some(set) = admitted else {
             return match self.len() <= SCAN_UP_TO {
                 true => self.scan(query, k, None),
-                false => self.walk(query, k, (2 * k).max(FEWEST_CANDIDATES), None),
+                false => self.walk(query, k, ef, None),
             };
         };
-        let ef = (k + k / 5).max(FEWEST_ADMITTED);
+        // As many steps as without a filter, and enough admitted ones among them.
+        let (count, nodes) = (set.count() as u64, self.len().max(1) as u64);
+        let ef = (ef as u64 * count / nodes).max((k + k / 5).max(FEWEST_ADMITTED) as u64);
         // A walk goes through `ef` times as many nodes as there are passages for an admitted one.
-        let (count, nodes) = (set.count() as u64, self.len() as u64);
-        match count * count <= nodes * ef as u64 * SCANNED_A_STEP || self.len() <= SCAN_UP_TO {
+        match count * count <= nodes * ef * SCANNED_A_STEP || self.len() <= SCAN_UP_TO {
             true => self.scan(query, k, admitted),
-            false => self.walk(query, k, ef, admitted),
+            false => self.walk(query, k, ef as usize, admitted),
         }
     }
 

@@ -13,7 +13,7 @@ pub(crate) const MAX_DIMENSIONS: usize = 1 << 16;
 const ROUNDING: f32 = 1e-6;
 
 /// Rows that are compared in one go, so that their scores stay in the fastest cache.
-const ROWS: usize = 1024;
+const ROWS: usize = 64;
 
 /// Vectors in 24 bits a component, the size of an f32's significand, in two planes: the high 8
 /// bits, rounded, which are all that a walk reads, and 16 bits of what they leave.

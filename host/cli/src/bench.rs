@@ -1,6 +1,7 @@
 //! `trine bench`.
 
 mod client;
+mod filtered;
 mod gpu;
 mod index;
 mod model;

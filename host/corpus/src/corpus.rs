@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rayon::prelude::*;
-use trine_index::Passage;
+use trine_index::{Date, Fields, Passage};
 
 use crate::cut::{Cut, Cutter};
 use crate::document::Document;
@@ -57,30 +57,30 @@ impl Corpus {
         self.sources.iter().map(|source| source.size).sum()
     }
 
-    /// Reads and cuts every document. `sink` receives the passages of one document at a
-    /// time, never none, in the order of the files; `progress` is told after each.
+    /// Reads and cuts every document. `sink` receives the fields and the passages of one document
+    /// at a time, never none, in the order of the files; `progress` is told after each.
     ///
     /// Errors: those of `sink`, which end the pass, and a corpus without any text.
     pub fn passages<E: From<Error>>(
         &self,
         cutter: &Cutter<'_>,
         progress: &dyn Fn(Progress),
-        sink: &mut dyn FnMut(Vec<Passage>) -> Result<(), E>,
+        sink: &mut dyn FnMut(Fields, Vec<Passage>) -> Result<(), E>,
     ) -> Result<Report, E> {
-        let mut receive = |cut: Cut, report: &mut Report| {
+        let mut receive = |(fields, cut): (Fields, Cut), report: &mut Report| {
             let source = cut.passages.first().map_or("", |passage| passage.source.as_str());
             if cut.over_window > 0 {
                 let passages = cut.over_window;
                 report.warn(source, format_args!("has so long a title that {passages} of its passages exceed the model's window; shorten it"));
             }
             report.passages += cut.passages.len() as u64;
-            sink(cut.passages)
+            sink(fields, cut.passages)
         };
-        self.pass(
-            &|document| Some(cutter.cut(&document)).filter(|c| !c.passages.is_empty()),
-            progress,
-            &mut receive,
-        )
+        let map = |document: Document| {
+            let cut = cutter.cut(&document);
+            (!cut.passages.is_empty()).then_some((document.fields, cut))
+        };
+        self.pass(&map, progress, &mut receive)
     }
 
     /// Reads every document, as [`Corpus::passages`] does, and cuts none.
@@ -135,7 +135,7 @@ impl Corpus {
                     report.skip(outcome.path, reason);
                 }
                 Ok(read) => {
-                    if let Some(warning) = read.warning {
+                    for warning in read.warnings {
                         report.warn(&outcome.path, warning);
                     }
                     report.documents += 1;
@@ -152,7 +152,7 @@ impl Corpus {
 /// One file or record to be read.
 enum Job<'a> {
     File(&'a Source),
-    Record { path: String, line: Result<Vec<u8>, String>, bytes: u64 },
+    Record { path: String, line: Result<Vec<u8>, String>, bytes: u64, modified: Option<Date> },
 }
 
 /// What became of a [`Job`].
@@ -166,7 +166,7 @@ struct Outcome<T> {
 
 struct Read<T> {
     source: String,
-    warning: Option<String>,
+    warnings: Vec<String>,
     value: T,
 }
 
@@ -208,7 +208,7 @@ impl<T: Send> Producer<'_, T> {
             Ok(lines) => lines,
             Err(error) => {
                 let line = Err(format!("cannot be read: {error}"));
-                let job = Job::Record { path: source.name.clone(), line, bytes: 0 };
+                let job = Job::Record { path: source.name.clone(), line, bytes: 0, modified: None };
                 return Box::new(std::iter::once(job));
             }
         };
@@ -218,7 +218,7 @@ impl<T: Send> Producer<'_, T> {
             let bytes = lines.bytes_taken() - taken;
             taken += bytes;
             let path = records::line_name(source, line.number);
-            Some(Job::Record { path, line: line.bytes, bytes })
+            Some(Job::Record { path, line: line.bytes, bytes, modified: source.modified })
         }))
     }
 
@@ -245,14 +245,14 @@ impl Job<'_> {
     ) -> Outcome<T> {
         let (path, bytes, reading) = match self {
             Job::File(source) => (source.name.clone(), source.size, read::file(source, options)),
-            Job::Record { path, line, bytes } => {
-                (path, bytes, line.and_then(|line| records::record(&line)))
+            Job::Record { path, line, bytes, modified } => {
+                (path, bytes, line.and_then(|line| records::record(&line, modified)))
             }
         };
-        let result = reading.and_then(|Reading { document, warning }| {
+        let result = reading.and_then(|Reading { document, warnings }| {
             let source = document.source.clone();
             let value = map(document).ok_or("has no text but its title")?;
-            Ok(Read { source, warning, value })
+            Ok(Read { source, warnings, value })
         });
         Outcome { path, bytes, result }
     }

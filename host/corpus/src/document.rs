@@ -1,12 +1,12 @@
 //! A document: one file, or one record of a JSONL file.
 
-use trine_index::MediaType;
+use trine_index::{Date, Fields, MediaType, Value};
 use trine_text::markdown::{self, BlockKind};
 
-use crate::front_fields;
+use crate::fields::Given;
 
 /// A document's text and what is known about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// Path relative to the folder it was found in, with forward slashes; a record's `_id`.
     pub source: String,
@@ -18,9 +18,30 @@ pub struct Document {
     pub text: String,
     /// How `text` is written.
     pub media_type: MediaType,
+    /// What filters can ask about: what front matter or record say, and of every document
+    /// `source`, `title`, `extension` (of the source, where it has one), `media_type` and
+    /// `modified`.
+    pub fields: Fields,
 }
 
 impl Document {
+    /// Sets the fields: those given, and those that every document has. `modified` is the file's
+    /// date, for a document that says none.
+    pub(crate) fn describe(&mut self, mut given: Given, modified: Option<Date>) -> Option<String> {
+        given.set("source", self.source.clone());
+        given.set("title", self.title.clone());
+        given.set("media_type", self.media_type.as_str().to_owned());
+        if let Some(extension) = extension(&self.source) {
+            given.set("extension", extension);
+        }
+        let warning = given.warning();
+        self.fields = given.fields;
+        if let Some(modified) = modified {
+            self.fields.entry("modified".to_owned()).or_insert(vec![Value::Date(modified)]);
+        }
+        warning
+    }
+
     /// Byte offset of the first byte that is neither byte order mark nor front matter.
     pub fn body_start(&self) -> usize {
         let mark = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
@@ -33,15 +54,11 @@ impl Document {
     }
 }
 
-/// The title that a Markdown text gives itself: in its front matter, else its first
-/// heading of level 1.
-pub(crate) fn markdown_title(text: &str) -> Option<String> {
-    let titled = markdown::front_matter(text).and_then(|found| front_fields::title(&found));
-    titled.or_else(|| {
-        let blocks = markdown::blocks(text);
-        let heading = blocks.iter().find(|block| block.kind == BlockKind::Heading(1))?;
-        Some(heading_text(&text[heading.range.clone()])).filter(|title| !title.is_empty())
-    })
+/// The first heading of level 1 in a Markdown text.
+pub(crate) fn first_heading(text: &str) -> Option<String> {
+    let blocks = markdown::blocks(text);
+    let heading = blocks.iter().find(|block| block.kind == BlockKind::Heading(1))?;
+    Some(heading_text(&text[heading.range.clone()])).filter(|title| !title.is_empty())
 }
 
 /// The title of reStructuredText: the first line that the next underlines.
@@ -65,4 +82,12 @@ pub(crate) fn stem(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     let name = name.strip_suffix(".gz").unwrap_or(name);
     name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem })
+}
+
+/// A path's extension in lower case.
+fn extension(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let (stem, extension) = name.rsplit_once('.')?;
+    let sound = !stem.is_empty() && (1..=16).contains(&extension.len());
+    (sound && extension.chars().all(char::is_alphanumeric)).then(|| extension.to_lowercase())
 }

@@ -11,7 +11,7 @@
 //! let words = |text: &str| text.split_whitespace().count();
 //! let cutter = Cutter::new(&words, CutOptions::default());
 //! let corpus = Corpus::open(&["docs".into()], ReadOptions::default())?;
-//! let report = corpus.passages(&cutter, &|_| {}, &mut |passages| {
+//! let report = corpus.passages(&cutter, &|_| {}, &mut |_fields, passages| {
 //!     println!("{} passages of {}", passages.len(), passages[0].source);
 //!     Ok::<(), Error>(())
 //! })?;
@@ -23,7 +23,7 @@ mod corpus;
 mod cut;
 mod document;
 mod error;
-mod front_fields;
+mod fields;
 mod read;
 mod report;
 mod walk;
@@ -34,4 +34,4 @@ pub use document::Document;
 pub use error::Error;
 pub use read::{EXTENSIONS, ReadOptions};
 pub use report::{Progress, Report, Skipped};
-pub use trine_index::{MediaType, Passage};
+pub use trine_index::{Fields, MediaType, Passage};

@@ -8,9 +8,10 @@ mod text;
 use std::io::Read;
 use std::path::Path;
 
-use trine_index::MediaType;
+use trine_index::{Date, Fields, MediaType};
 
 use crate::document::{self, Document};
+use crate::fields::Given;
 use crate::walk::Source;
 
 /// Extensions of the files that are read from folders; JSONL files may be `.gz` as well.
@@ -75,7 +76,20 @@ impl Format {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub document: Document,
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+impl Reading {
+    /// Gives the document its fields.
+    fn new(
+        mut document: Document,
+        given: Given,
+        modified: Option<Date>,
+        warning: Option<String>,
+    ) -> Reading {
+        let warnings = warning.into_iter().chain(document.describe(given, modified)).collect();
+        Reading { document, warnings }
+    }
 }
 
 /// Reads one file that is one document; the error is the reason for the report.
@@ -85,26 +99,34 @@ pub(crate) fn file(source: &Source, options: &ReadOptions) -> Result<Reading, St
         let text = pdf::text(bytes, &source.name)?;
         let title = document::stem(&source.name).to_owned();
         let name = source.name.clone();
-        let document = Document { source: name, title, text, media_type: MediaType::Plain };
-        return Ok(Reading { document, warning: None });
+        let media_type = MediaType::Plain;
+        let document = Document { source: name, title, text, media_type, fields: Fields::new() };
+        return Ok(Reading::new(document, Given::default(), source.modified, None));
     }
     let decoded = text::decode(bytes, source.format == Format::Html)?;
-    let document = from_text(source.name.clone(), decoded.text, source.format)?;
-    Ok(Reading { document, warning: decoded.warning })
+    let (document, given) = from_text(source.name.clone(), decoded.text, source.format)?;
+    Ok(Reading::new(document, given, source.modified, decoded.warning))
 }
 
-fn from_text(source: String, text: String, format: Format) -> Result<Document, String> {
+/// A document without its fields, and those that it gives itself.
+fn from_text(source: String, text: String, format: Format) -> Result<(Document, Given), String> {
     let stem = document::stem(&source).to_owned();
+    let mut given = Given::default();
     let (title, text, media_type) = match format {
         Format::Html => {
             let page = html::page(&text)?;
             (page.title, page.text, MediaType::Markdown)
         }
-        Format::Markdown => (document::markdown_title(&text), text, MediaType::Markdown),
+        Format::Markdown => {
+            given = Given::of_markdown(&text);
+            let title = given.title.take().or_else(|| document::first_heading(&text));
+            (title, text, MediaType::Markdown)
+        }
         Format::RestructuredText => (document::restructured_title(&text), text, MediaType::Plain),
         _ => (None, text, MediaType::Plain),
     };
-    Ok(Document { source, title: title.unwrap_or(stem), text, media_type })
+    let (title, fields) = (title.unwrap_or(stem), Fields::new());
+    Ok((Document { source, title, text, media_type, fields }, given))
 }
 
 /// The file's bytes; it may have grown since it was found.

@@ -1,7 +1,11 @@
 //! Which files make up a corpus, and what each is called.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use trine_index::Date;
 
 use crate::error::Error;
 use crate::read::{Format, ReadOptions};
@@ -16,6 +20,8 @@ pub(crate) struct Source {
     pub format: Format,
     /// Bytes when the corpus was opened.
     pub size: u64,
+    /// When it was last changed, to the second; `None` where the system does not say.
+    pub modified: Option<Date>,
 }
 
 /// A file, and the names it can have: the later, the longer.
@@ -24,6 +30,7 @@ struct Found {
     names: [String; 3],
     format: Format,
     size: u64,
+    modified: Option<Date>,
 }
 
 /// The files under `paths`, in a fixed order: as given, and by name within a folder.
@@ -43,7 +50,7 @@ pub(crate) fn walk(
             let root = path.canonicalize().map_err(open)?;
             folder(path, &root, report, &mut found);
         } else {
-            file(path, metadata.len(), &mut found);
+            file(path, &metadata, &mut found);
         }
     }
     let mut seen = HashSet::new();
@@ -89,14 +96,16 @@ fn folder(given: &Path, root: &Path, report: &mut Report, found: &mut Vec<Found>
                 *unread.entry(extension(&relative)).or_default() += 1;
                 continue;
             };
-            let size = entry.metadata().map_or(0, |metadata| metadata.len());
+            let metadata = entry.metadata().ok();
+            let size = metadata.as_ref().map_or(0, Metadata::len);
+            let modified = metadata.as_ref().and_then(modified);
             let root_name = root.file_name().map(|name| name.to_string_lossy().into_owned());
             let names = [
                 relative.clone(),
                 format!("{}/{relative}", root_name.unwrap_or_default()),
                 slashed(&given.join(&relative)),
             ];
-            found.push(Found { path: entry.into_path(), names, format, size });
+            found.push(Found { path: entry.into_path(), names, format, size, modified });
         }
     }
     for (extension, count) in unread {
@@ -105,7 +114,7 @@ fn folder(given: &Path, root: &Path, report: &mut Report, found: &mut Vec<Found>
 }
 
 /// A file that is named itself is read whatever its extension.
-fn file(path: &Path, size: u64, found: &mut Vec<Found>) {
+fn file(path: &Path, metadata: &Metadata, found: &mut Vec<Found>) {
     let full = slashed(path);
     let parts: Vec<&str> = full.rsplitn(3, '/').collect();
     let name = parts[0].to_owned();
@@ -114,7 +123,14 @@ fn file(path: &Path, size: u64, found: &mut Vec<Found>) {
         None => name.clone(),
     };
     let format = Format::of(&name).unwrap_or(Format::Text);
-    found.push(Found { path: path.to_owned(), names: [name, with_folder, full], format, size });
+    let names = [name, with_folder, full];
+    let (size, modified) = (metadata.len(), modified(metadata));
+    found.push(Found { path: path.to_owned(), names, format, size, modified });
+}
+
+fn modified(metadata: &Metadata) -> Option<Date> {
+    let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Date(i64::try_from(since.as_secs()).ok()?.checked_mul(1000)?))
 }
 
 /// Gives every file the shortest kind of name by which no two are called the same.
@@ -127,7 +143,13 @@ fn named(found: Vec<Found>) -> Vec<Source> {
     let source = |file: Found| {
         let [short, middle, long] = file.names;
         let name = [short, middle, long].into_iter().nth(which).unwrap_or_default();
-        Source { path: file.path, name, format: file.format, size: file.size }
+        Source {
+            path: file.path,
+            name,
+            format: file.format,
+            size: file.size,
+            modified: file.modified,
+        }
     };
     found.into_iter().map(source).collect()
 }

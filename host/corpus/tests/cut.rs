@@ -3,11 +3,17 @@
 mod common;
 
 use common::words;
-use trine_corpus::{Cut, CutOptions, Cutter, Cutting, Document, MediaType};
+use trine_corpus::{Cut, CutOptions, Cutter, Cutting, Document, Fields, MediaType};
 use trine_text::passage_input;
 
 fn document(title: &str, text: &str, media_type: MediaType) -> Document {
-    Document { source: "a".into(), title: title.into(), text: text.into(), media_type }
+    Document {
+        source: "a".into(),
+        title: title.into(),
+        text: text.into(),
+        media_type,
+        fields: Fields::new(),
+    }
 }
 
 /// Windows of 40 words, texts of 24, 8 shared.

@@ -8,6 +8,7 @@ use std::path::Path;
 use common::{complaints, documents, folder, one, open, passages, words};
 use flate2::{Compression, write::GzEncoder};
 use trine_corpus::{CutOptions, Cutter, Error, MediaType, Passage, Progress, ReadOptions};
+use trine_index::{Date, Value};
 
 #[test]
 fn titles_come_from_the_document_or_its_name() {
@@ -217,7 +218,7 @@ fn no_corpus_is_an_error_that_says_what_to_do() {
 
     let corpus = open(&[&folder.path().join("empty")], ReadOptions::default()).unwrap();
     let cutter = Cutter::new(&words, CutOptions::default());
-    let nothing = corpus.passages(&cutter, &|_| {}, &mut |_| Ok::<(), Error>(())).unwrap_err();
+    let nothing = corpus.passages(&cutter, &|_| {}, &mut |_, _| Ok::<(), Error>(())).unwrap_err();
     assert!(nothing.to_string().contains("e.md has no text but its title"), "{nothing}");
 }
 
@@ -243,7 +244,7 @@ fn progress_ends_at_the_total_and_a_sink_can_stop() {
     let cutter = Cutter::new(&words, CutOptions::default());
     let last = std::cell::Cell::new(Progress::default());
     let mut sources = Vec::new();
-    let mut sink = |passages: Vec<Passage>| {
+    let mut sink = |_, passages: Vec<Passage>| {
         sources.push(passages[0].source.clone());
         Ok::<(), Error>(())
     };
@@ -257,9 +258,48 @@ fn progress_ends_at_the_total_and_a_sink_can_stop() {
     assert_eq!(report.bytes, total);
 
     let mut left = 10;
-    let stopped = corpus.passages(&cutter, &|_| {}, &mut |_| {
+    let stopped = corpus.passages(&cutter, &|_| {}, &mut |_, _| {
         left -= 1;
         if left == 0 { Err(Error::Empty(Vec::new())) } else { Ok(()) }
     });
     assert!(stopped.is_err() && left == 0);
+}
+
+/// Every document has some fields; front matter and records add theirs.
+#[test]
+fn documents_have_fields() {
+    let text = |text: &str| vec![Value::of_text(text)];
+    let folder = folder(&[
+        (
+            "sub/A.MD",
+            b"---\ntitle: T\ntags: [x, y]\nsource: elsewhere\nmodified: 2001-02-03\n---\nText",
+        ),
+        ("b.txt", b"Plain."),
+        (
+            "r.jsonl",
+            br#"{"_id": "1", "text": "t", "metadata": {"lang": "en", "n": [1, 2]}, "more": true}"#,
+        ),
+    ]);
+    let (documents, report) = documents(&[folder.path()], ReadOptions::default());
+    let [plain, record, markdown] = &documents[..] else { panic!("{documents:?}") };
+    assert_eq!(plain.fields["source"], text("b.txt"));
+    assert_eq!(plain.fields["title"], text("b"));
+    assert_eq!(plain.fields["media_type"], text("text/plain"));
+    assert_eq!(plain.fields["extension"], text("txt"));
+    assert!(
+        matches!(plain.fields["modified"][..], [Value::Date(Date(at))] if at > 1_700_000_000_000)
+    );
+
+    assert_eq!(markdown.fields["source"], text("sub/A.MD"));
+    assert_eq!(markdown.fields["title"], text("T"));
+    assert_eq!(markdown.fields["extension"], text("md"));
+    assert_eq!(markdown.fields["tags"], [text("x"), text("y")].concat());
+    assert_eq!(markdown.fields["modified"], text("2001-02-03"));
+    let said = "sub/A.MD: has metadata that was not kept: field source is what trine calls its own";
+    assert_eq!(report.warnings, [said]);
+
+    assert_eq!(record.fields["lang"], text("en"));
+    assert_eq!(record.fields["n"], [Value::Number(1.0), Value::Number(2.0)]);
+    assert_eq!(record.fields["more"], [Value::Boolean(true)]);
+    assert!(!record.fields.contains_key("extension") && record.fields.contains_key("modified"));
 }

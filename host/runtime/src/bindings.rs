@@ -44,6 +44,8 @@ pub(crate) mod searcher {
 
             world searcher {
                 export search: func(query: list<f32>, k: u32, ef: u32) -> list<tuple<u32, f32>>;
+                export admit: func(passages: list<u32>);
+                export search-admitted: func(query: list<f32>, k: u32) -> list<tuple<u32, f32>>;
             }
         ",
         exports: { default: async },

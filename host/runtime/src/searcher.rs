@@ -45,4 +45,27 @@ impl Searcher {
         let call = self.exports.call_search(&mut self.store, query, k, ef);
         futures::executor::block_on(call).map_err(|e| RuntimeError::Trap(format!("{e:#}")))
     }
+
+    /// Lets [`Searcher::search_admitted`] find these passages and no others.
+    ///
+    /// # Errors
+    /// When the instance traps.
+    pub fn admit(&mut self, passages: &[u32]) -> Result<(), RuntimeError> {
+        let call = self.exports.call_admit(&mut self.store, passages);
+        futures::executor::block_on(call).map_err(|e| RuntimeError::Trap(format!("{e:#}")))
+    }
+
+    /// The `k` nearest to `query` of those admitted, or of all, numbers and scores, searched for as
+    /// the retriever does: one call into the instance.
+    ///
+    /// # Errors
+    /// When the instance traps.
+    pub fn search_admitted(
+        &mut self,
+        query: &[f32],
+        k: u32,
+    ) -> Result<Vec<(u32, f32)>, RuntimeError> {
+        let call = self.exports.call_search_admitted(&mut self.store, query, k);
+        futures::executor::block_on(call).map_err(|e| RuntimeError::Trap(format!("{e:#}")))
+    }
 }

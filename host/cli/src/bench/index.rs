@@ -10,14 +10,15 @@ use trine_index::{BuildOptions, Graph, IndexError, Vector, setup};
 use trine_runtime::Searcher;
 use trine_runtime::snapshot::{Part, snapshot};
 
+use super::filtered::{self, Filtered};
 use crate::args::IndexFiles;
 
 /// Candidates of the searches that are timed.
 const LADDER: [u32; 14] = [10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200];
 /// Hits asked for, and true neighbours a query has in the file.
-const K: usize = 10;
+pub(super) const K: usize = 10;
 /// Rounds; the best counts.
-const ROUNDS: usize = 3;
+pub(super) const ROUNDS: usize = 3;
 /// Recalls that speeds are interpolated at.
 const TARGETS: [f64; 2] = [0.95, 0.99];
 
@@ -55,7 +56,8 @@ pub fn run(files: &IndexFiles, json: bool, threads: usize) -> Result<()> {
     drop(filled);
 
     let rungs = climb(&graph, &mut searcher, &queries, &truth)?;
-    let report = report(
+    let filtered = filtered::measure(&graph, &mut searcher, &queries)?;
+    let mut report = report(
         &rungs,
         json!({
             "vectors": count,
@@ -66,10 +68,12 @@ pub fn run(files: &IndexFiles, json: bool, threads: usize) -> Result<()> {
             "build_peak_bytes": peak,
         }),
     );
+    report["filtered"] = filtered.iter().map(Filtered::to_json).collect();
     if json {
         out!("{report}")
     } else {
-        print(&rungs, &report)
+        print(&rungs, &report);
+        filtered::print(&filtered);
     }
     Ok(())
 }

@@ -8,10 +8,12 @@ use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
-use trine_index::MediaType;
+use serde_json::{Map, Value as Json};
+use trine_index::{Date, Fields, MediaType};
 
 use super::{Format, Reading, from_text};
 use crate::document::Document;
+use crate::fields::Given;
 use crate::walk::Source;
 
 /// A line of a JSONL file, not yet read as a record.
@@ -131,6 +133,9 @@ struct Record {
     id: Option<Id>,
     title: Option<String>,
     text: Option<String>,
+    metadata: Option<Json>,
+    #[serde(flatten)]
+    more: Map<String, Json>,
 }
 
 #[derive(Deserialize)]
@@ -142,8 +147,9 @@ enum Id {
 
 /// Reads one record; the error is the reason for the report.
 ///
-/// A record whose `_id` ends like a Markdown file's name is read as Markdown.
-pub(crate) fn record(line: &[u8]) -> Result<Reading, String> {
+/// A record whose `_id` ends like a Markdown file's name is read as Markdown. What its `metadata`
+/// holds, and what else it has, are its fields.
+pub(crate) fn record(line: &[u8], modified: Option<Date>) -> Result<Reading, String> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let record: Record =
         serde_json::from_slice(line).map_err(|error| format!("is no JSON record: {error}"))?;
@@ -154,14 +160,26 @@ pub(crate) fn record(line: &[u8]) -> Result<Reading, String> {
     };
     let text = record.text.ok_or("has no text")?;
     let title = record.title.filter(|title| !title.trim().is_empty());
-    let mut document = match Format::of(&source) {
+    let (mut document, mut given) = match Format::of(&source) {
         Some(Format::Markdown) => from_text(source, text, Format::Markdown)?,
-        _ => Document { source, title: String::new(), text, media_type: MediaType::Plain },
+        _ => {
+            let (title, media_type) = (String::new(), MediaType::Plain);
+            let document = Document { source, title, text, media_type, fields: Fields::new() };
+            (document, Given::default())
+        }
     };
+    match record.metadata {
+        Some(Json::Object(fields)) => {
+            fields.iter().for_each(|(name, value)| given.add(name, value))
+        }
+        Some(other) => given.add("metadata", &other),
+        None => {}
+    }
+    record.more.iter().for_each(|(name, value)| given.add(name, value));
     if let Some(title) = title {
         document.title = title;
     }
-    Ok(Reading { document, warning: None })
+    Ok(Reading::new(document, given, modified, None))
 }
 
 /// What a record is called in the report.
