@@ -26,4 +26,5 @@ mod models;
 mod overload;
 mod search;
 mod tensors;
+mod updates;
 mod wit;
