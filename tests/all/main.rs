@@ -28,4 +28,5 @@ mod models;
 mod overload;
 mod search;
 mod tensors;
+mod updates;
 mod wit;

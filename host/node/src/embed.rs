@@ -211,10 +211,11 @@ struct Told {
 impl Told {
     fn of(document: &trine_corpus::Document) -> Told {
         let contents = [document.media_type.as_str(), &document.title, &document.text];
-        let fields = document.fields.clone();
-        let written = digest([format!("{fields:?}").as_str()]);
+        // A file that was only touched is the one it was.
+        let telling = document.fields.iter().filter(|(name, _)| *name != "modified");
+        let written = digest([format!("{:?}", telling.collect::<Vec<_>>()).as_str()]);
         let fields_digest = u64::from_le_bytes(std::array::from_fn(|i| written[i]));
-        Told { digest: digest(contents), fields, fields_digest }
+        Told { digest: digest(contents), fields: document.fields.clone(), fields_digest }
     }
 
     fn entry(self, source: String, passages: usize) -> (Entry, Fields) {
