@@ -225,7 +225,16 @@ fn inspect_shows_what_a_bundle_holds() {
         "{shown:?}"
     );
     let json = run(trine(&[&"inspect", &bundle, &"--json"])).json();
-    assert_eq!(fields(&json), BTreeSet::from(["about", "digest", "sections"]));
+    let expected = [
+        "about",
+        "dead_bytes",
+        "delta_passages",
+        "digest",
+        "generation",
+        "removed_passages",
+        "sections",
+    ];
+    assert_eq!(fields(&json), BTreeSet::from(expected));
     let names: Vec<&str> =
         json["sections"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
     for name in ["bundle.json", "spin.toml", "component/gateway.wasm", "component/retriever.wasm"] {
