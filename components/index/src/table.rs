@@ -160,7 +160,8 @@ impl Table {
         let (_, &mut kth, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
         let mut least = least.into_iter();
         // A query of no numbers is near to all.
-        rows.retain(|&row| least.next().is_none_or(|least| !(least + 2.0 * error(row) < kth)));
+        let far = |least: f32, row| least + 2.0 * error(row) < kth;
+        rows.retain(|&row| least.next().is_none_or(|least| !far(least, row)));
         rows
     }
 
