@@ -13,6 +13,7 @@ mod command;
 mod compiled;
 mod cross_encoder;
 mod fair;
+mod filters;
 mod fixture;
 mod gpu;
 mod house;

@@ -4,6 +4,9 @@ use crate::lexical::{self, Inverted, LexicalOptions};
 use crate::setup::{GRAPH, LEXICAL, METADATA, PASSAGES};
 use crate::{BuildOptions, Fields, Graph, IndexError, Metadata, Passage, Passages, Vector};
 
+/// Passages whose words are indexed between two reports of progress.
+const PASSAGES_A_REPORT: usize = 4096;
+
 /// Passages, their vectors and their words. A passage has the same number in each part.
 pub struct Segment {
     /// Finds them by meaning.
@@ -49,7 +52,7 @@ impl Segment {
     ) -> Result<Segment, E> {
         let Contents { passages, vectors, documents } = contents;
         let graph = Graph::build(vectors, options.graph, progress)?;
-        let lexical = index_words(passages, plain, options.lexical)?;
+        let lexical = index_words(passages, plain, options.lexical, progress)?;
         let passages = Passages::from_bytes(Passages::encode(passages)?)?;
         let metadata = Metadata::build(documents).map_err(IndexError::from)?;
         Ok(Segment { graph, lexical, passages, metadata }.checked()?)
@@ -108,15 +111,21 @@ impl Segment {
     }
 }
 
-fn index_words(
+/// `progress` is told again that all vectors are connected, so that it can end this too.
+fn index_words<E: From<IndexError>>(
     passages: &[Passage],
     plain: impl Fn(&Passage) -> String,
     options: LexicalOptions,
-) -> Result<Inverted, IndexError> {
+    progress: &mut dyn FnMut(usize) -> Result<(), E>,
+) -> Result<Inverted, E> {
     let mut builder = Inverted::builder(options);
-    for passage in passages {
+    for (number, passage) in passages.iter().enumerate() {
+        if number % PASSAGES_A_REPORT == 0 {
+            progress(passages.len())?;
+        }
         let Passage { title, headings, .. } = passage;
-        builder.add(lexical::Fields { title, headings, text: &plain(passage) })?;
+        let fields = lexical::Fields { title, headings, text: &plain(passage) };
+        builder.add(fields).map_err(IndexError::from)?;
     }
-    Ok(builder.finish()?)
+    Ok(builder.finish().map_err(IndexError::from)?)
 }

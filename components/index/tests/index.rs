@@ -261,6 +261,23 @@ fn parts_come_back_and_must_belong_together() {
 }
 
 #[test]
+fn a_build_can_be_stopped_while_words_are_indexed() {
+    let all = corpus(10, 17);
+    let (passages, vectors): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let documents = vec![(Fields::new(), 10)];
+    let contents = Contents { passages: &passages, vectors, documents };
+    let plain = |passage: &Passage| passage.text.clone();
+    let mut told = vec![];
+    let mut progress = |done| {
+        told.push(done);
+        if told.len() == 2 { Err(IndexError::Passages("stopped")) } else { Ok(()) }
+    };
+    let built = Segment::build(contents, plain, SegmentOptions::default(), &mut progress);
+    assert!(matches!(built, Err(IndexError::Passages("stopped"))));
+    assert_eq!(told, [10, 10]);
+}
+
+#[test]
 fn surroundings_stay_in_their_document_and_section() {
     let all = corpus(40, 10);
     let mut index = Index::new(segment(&all[..32]));

@@ -29,7 +29,7 @@ fn print(
     let begun = Instant::now();
     let cutter = Cutter::new(count, CutOptions::default());
     let corpus = Corpus::open(paths, ReadOptions::default())?;
-    let report = corpus.passages(&cutter, &|_| {}, &mut |_fields, passages| {
+    let report = corpus.passages(&cutter, &|_| {}, &mut |passages| {
         for passage in passages {
             let markdown = passage.media_type == MediaType::Markdown;
             let input = passage_input(&passage.title, &passage.headings, &passage.text, markdown);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rayon::prelude::*;
-use trine_index::{Date, Fields, Passage};
+use trine_index::{Date, Passage};
 
 use crate::cut::{Cut, Cutter};
 use crate::document::Document;
@@ -57,30 +57,30 @@ impl Corpus {
         self.sources.iter().map(|source| source.size).sum()
     }
 
-    /// Reads and cuts every document. `sink` receives the fields and the passages of one document
-    /// at a time, never none, in the order of the files; `progress` is told after each.
+    /// Reads and cuts every document. `sink` receives the passages of one document at a
+    /// time, never none, in the order of the files; `progress` is told after each.
     ///
     /// Errors: those of `sink`, which end the pass, and a corpus without any text.
     pub fn passages<E: From<Error>>(
         &self,
         cutter: &Cutter<'_>,
         progress: &dyn Fn(Progress),
-        sink: &mut dyn FnMut(Fields, Vec<Passage>) -> Result<(), E>,
+        sink: &mut dyn FnMut(Vec<Passage>) -> Result<(), E>,
     ) -> Result<Report, E> {
-        let mut receive = |(fields, cut): (Fields, Cut), report: &mut Report| {
+        let mut receive = |cut: Cut, report: &mut Report| {
             let source = cut.passages.first().map_or("", |passage| passage.source.as_str());
             if cut.over_window > 0 {
                 let passages = cut.over_window;
                 report.warn(source, format_args!("has so long a title that {passages} of its passages exceed the model's window; shorten it"));
             }
             report.passages += cut.passages.len() as u64;
-            sink(fields, cut.passages)
+            sink(cut.passages)
         };
-        let map = |document: Document| {
-            let cut = cutter.cut(&document);
-            (!cut.passages.is_empty()).then_some((document.fields, cut))
-        };
-        self.pass(&map, progress, &mut receive)
+        self.pass(
+            &|document| Some(cutter.cut(&document)).filter(|c| !c.passages.is_empty()),
+            progress,
+            &mut receive,
+        )
     }
 
     /// Reads every document, as [`Corpus::passages`] does, and cuts none.

@@ -11,7 +11,7 @@
 //! let words = |text: &str| text.split_whitespace().count();
 //! let cutter = Cutter::new(&words, CutOptions::default());
 //! let corpus = Corpus::open(&["docs".into()], ReadOptions::default())?;
-//! let report = corpus.passages(&cutter, &|_| {}, &mut |_fields, passages| {
+//! let report = corpus.passages(&cutter, &|_| {}, &mut |passages| {
 //!     println!("{} passages of {}", passages.len(), passages[0].source);
 //!     Ok::<(), Error>(())
 //! })?;

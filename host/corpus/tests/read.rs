@@ -218,7 +218,7 @@ fn no_corpus_is_an_error_that_says_what_to_do() {
 
     let corpus = open(&[&folder.path().join("empty")], ReadOptions::default()).unwrap();
     let cutter = Cutter::new(&words, CutOptions::default());
-    let nothing = corpus.passages(&cutter, &|_| {}, &mut |_, _| Ok::<(), Error>(())).unwrap_err();
+    let nothing = corpus.passages(&cutter, &|_| {}, &mut |_| Ok::<(), Error>(())).unwrap_err();
     assert!(nothing.to_string().contains("e.md has no text but its title"), "{nothing}");
 }
 
@@ -244,7 +244,7 @@ fn progress_ends_at_the_total_and_a_sink_can_stop() {
     let cutter = Cutter::new(&words, CutOptions::default());
     let last = std::cell::Cell::new(Progress::default());
     let mut sources = Vec::new();
-    let mut sink = |_, passages: Vec<Passage>| {
+    let mut sink = |passages: Vec<Passage>| {
         sources.push(passages[0].source.clone());
         Ok::<(), Error>(())
     };
@@ -258,7 +258,7 @@ fn progress_ends_at_the_total_and_a_sink_can_stop() {
     assert_eq!(report.bytes, total);
 
     let mut left = 10;
-    let stopped = corpus.passages(&cutter, &|_| {}, &mut |_, _| {
+    let stopped = corpus.passages(&cutter, &|_| {}, &mut |_| {
         left -= 1;
         if left == 0 { Err(Error::Empty(Vec::new())) } else { Ok(()) }
     });

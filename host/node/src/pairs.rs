@@ -25,7 +25,7 @@ pub fn pairs(
     Corpus::open(paths, ReadOptions::default())?.passages::<NodeError>(
         &Cutter::new(&tokens, cut),
         &|_| {},
-        &mut |_, passages| {
+        &mut |passages| {
             all.extend(passages);
             Ok(())
         },

@@ -46,7 +46,7 @@ pub fn passages(
 ) -> (Vec<Passage>, Report) {
     let mut all = Vec::new();
     let corpus = open(paths, ReadOptions::default()).unwrap();
-    let mut sink = |_, passages: Vec<Passage>| {
+    let mut sink = |passages: Vec<Passage>| {
         assert!(!passages.is_empty());
         all.extend(passages);
         Ok::<(), Error>(())
