@@ -1,5 +1,7 @@
 //! The vectors, as the walk reads them and as hits are scored.
 
+use std::cmp::Ordering::Less;
+
 use crate::Vector;
 use crate::dot::{self, BLOCK, Codes, Factors};
 
@@ -160,7 +162,8 @@ impl Table {
         let (_, &mut kth, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
         let mut least = least.into_iter();
         // A query of no numbers is near to all.
-        rows.retain(|&row| least.next().is_none_or(|least| !(least + 2.0 * error(row) < kth)));
+        let far = |row: u32, least: f32| (least + 2.0 * error(row)).partial_cmp(&kth) == Some(Less);
+        rows.retain(|&row| least.next().is_none_or(|least| !far(row, least)));
         rows
     }
 

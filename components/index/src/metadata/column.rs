@@ -118,7 +118,7 @@ impl Texts {
         pairs.dedup();
         let mut texts = Texts::default();
         for (text, document) in pairs {
-            if texts.len() == 0 || texts.get(texts.len() - 1) != text {
+            if texts.is_empty() || texts.get(texts.len() - 1) != text {
                 texts.text.push_str(&text);
                 texts.ends.push(texts.text.len() as u32);
                 texts.postings.push_key();
