@@ -118,11 +118,7 @@ impl Texts {
         pairs.dedup();
         let mut texts = Texts::default();
         for (text, document) in pairs {
-<<<<<<< HEAD
-            if texts.ends.is_empty() || texts.get(texts.len() - 1) != text {
-=======
             if texts.is_empty() || texts.get(texts.len() - 1) != text {
->>>>>>> filters
                 texts.text.push_str(&text);
                 texts.ends.push(texts.text.len() as u32);
                 texts.postings.push_key();
