@@ -32,7 +32,7 @@ fn document(number: u64) -> (Fields, u32) {
         ("tags", [3, 7].map(|by| text(format!("tag{}", drawn / by % 1000))).to_vec()),
         ("date", vec![Value::Date(Date(day))]),
         ("number", vec![Value::Number((drawn % 977) as f64 / 7.0)]),
-        ("draft", vec![Value::Boolean(drawn % 20 == 0)]),
+        ("draft", vec![Value::Boolean(drawn.is_multiple_of(20))]),
     ];
     (fields.map(|(name, values)| (name.to_owned(), values)).into(), 1)
 }
