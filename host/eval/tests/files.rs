@@ -161,6 +161,7 @@ fn a_report_is_one_flat_object() {
     let names = [
         "ndcg@10",
         "mrr@10",
+        "hit@5",
         "recall@5",
         "recall@10",
         "recall@50",
