@@ -15,7 +15,7 @@ use super::Work;
 const AGEING: f64 = 4.0;
 
 /// How long a slice is to take: what short work waits at most for long work under way.
-const SLICE: Duration = Duration::from_millis(50);
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Tokens of the shortest slice, however slow the device: a forward pass reads all weights.
 const LEAST: usize = 256;
