@@ -6,7 +6,8 @@
 TRINE is the `trine` binary, MODEL a folder of a sentence encoder such as all-MiniLM-L6-v2. Wants torch,
 transformers, onnx and onnxruntime. Exports the encoder and a cross-encoder (the same with a random head
 of one output) to ONNX in DIR, in f32 and quantised to int8 as onnxruntime's `quantize_dynamic` does, then
-runs each peer and `trine bench rerank` and `embed` in turn, and prints medians and ratios of medians.
+runs each peer and `trine bench rerank` and `embed` in turn, and prints medians and ratios of medians, and how far
+logits are from those in f32.
 """
 import argparse, gc, json, pathlib, statistics, subprocess, time
 
@@ -82,6 +83,15 @@ def seconds(session, texts, tokens, repeats):
     return statistics.median(times[1:])
 
 
+def logits(session, texts=32, tokens=128):
+    """The cross-encoder's logits of random texts."""
+    generator = np.random.default_rng(1)
+    full = {"input_ids": generator.integers(1000, 28000, (texts, tokens)),
+            "attention_mask": np.ones((texts, tokens), np.int64),
+            "token_type_ids": np.zeros((texts, tokens), np.int64)}
+    return session.run(None, {i.name: full[i.name] for i in session.get_inputs()})[0].ravel()
+
+
 def trine(*words):
     command = [args.trine, "--device", "cpu", "--threads", str(args.threads), *map(str, words), "--json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -89,6 +99,8 @@ def trine(*words):
 
 if not (args.work / "encoder.int8.onnx").exists():
     export()
+exact, rounded = logits(session("cross.onnx")), logits(session("cross.int8.onnx"))
+off = {("ort", "int8"): float(np.abs(rounded - exact).max() / np.ptp(exact))}
 seen = {}
 for _ in range(args.rounds):
     for precision, suffix in (("f32", ""), ("int8", ".int8")):
@@ -104,6 +116,7 @@ for _ in range(args.rounds):
             report = trine("--precision", precision, "bench", "rerank", "--pairs", args.pairs, "--tokens", tokens,
                            "--reranker", args.work / "cross", "--rounds", 3)
             seen.setdefault(("trine", precision, tokens), []).append(report["pairs_per_second"])
+            off["trine", precision] = (report["error"] or {}).get("of_range", 0.0)
         report = trine("--precision", precision, "bench", "embed", "--embedder", args.model, "--rounds", 100)
         seen.setdefault(("trine", precision, "ms"), []).append(report["ms"])
 
@@ -113,3 +126,5 @@ for (who, precision, what), value in median.items():
     unit = "ms for one text of 16 tokens" if what == "ms" else f"pairs/s of {what} tokens"
     beside = [f"{value / median['ort', peer, what]:.2f} of ort {peer}" for peer in ("f32", "int8")]
     print(f"{who:5} {precision:4} {value:9.2f} {unit}; " + ", ".join(beside))
+for (who, precision), error in off.items():
+    print(f"{who:5} {precision:4} largest error of a logit: {100 * error:.2f} % of the logits' range in f32")

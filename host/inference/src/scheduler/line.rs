@@ -15,7 +15,7 @@ use super::Work;
 const AGEING: f64 = 4.0;
 
 /// How long a slice is to take: what short work waits at most for long work under way.
-const SLICE: Duration = Duration::from_millis(50);
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Tokens of the shortest slice, however slow the device: a forward pass reads all weights.
 const LEAST: usize = 256;
@@ -127,7 +127,7 @@ impl<T: Waiting> Line<T> {
             }
             let mut end = fitting(work, *next, room);
             if at == 0 {
-                end = end.max(next + 1).min(work.pieces());
+                end = even(work, *next, end.max(next + 1).min(work.pieces()), room);
                 cut = end < work.pieces();
             }
             if end > *next && (at == 0 || cut || end == work.pieces()) {
@@ -197,6 +197,14 @@ fn fitting<W: Work>(work: &W, next: usize, room: usize) -> usize {
     (next + 1..=work.pieces()).take_while(fits).last().unwrap_or(next)
 }
 
+/// Where to cut a piece of work that fits as far as `end`, so that no slice of it is much shorter
+/// than the others: a short pass keeps fewer threads busy.
+fn even<W: Work>(work: &W, next: usize, end: usize, room: usize) -> usize {
+    let left = work.tokens(next..work.pieces());
+    let share = left.div_ceil(left.div_ceil(room.max(1)).max(1));
+    (next + 1..end).find(|&cut| work.tokens(next..cut) >= share).unwrap_or(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::Piecework;
@@ -209,7 +217,7 @@ mod tests {
         }
     }
 
-    /// A line in which a model takes a millisecond for `per_ms` tokens: a slice is 50 of them.
+    /// A line in which a model takes a millisecond for `per_ms` tokens: a slice is 100 of them.
     fn at_pace(per_ms: usize) -> (Line<Piecework>, Instant) {
         let mut line = Line::new();
         for key in [1, 2] {
@@ -235,25 +243,25 @@ mod tests {
 
     #[test]
     fn long_work_is_cut_and_short_work_goes_between() {
-        let (mut line, now) = at_pace(20); // slices of 1000
+        let (mut line, now) = at_pace(10); // slices of 1000
         line.push(Piecework::new("long", 1, &[100; 25]), now);
-        assert_eq!(go(&mut line), [("long", 0..10)]);
+        assert_eq!(go(&mut line), [("long", 0..9)]);
         line.push(Piecework::new("short", 1, &[10]), now + ms(50));
         line.push(Piecework::new("brief", 1, &[20]), now + ms(50));
         // Alone: what has to be cut would make them wait for a whole slice.
         assert_eq!(go(&mut line), [("short", 0..1), ("brief", 0..1)]);
-        assert_eq!(go(&mut line), [("long", 10..20)]);
-        assert_eq!(go(&mut line), [("long", 20..25)]);
+        assert_eq!(go(&mut line), [("long", 9..17)]);
+        assert_eq!(go(&mut line), [("long", 17..25)]);
         assert!(line.is_empty() && line.next(|_| 1).is_empty());
     }
 
     #[test]
     fn long_work_ages() {
-        let (mut line, now) = at_pace(20);
-        // 100 ms of work: overtaken by what is due within 400.
+        let (mut line, now) = at_pace(10);
+        // 200 ms of work: overtaken by what is due within 800.
         line.push(Piecework::new("long", 1, &[1000; 2]), now);
-        line.push(Piecework::new("early", 1, &[1000]), now + ms(190));
-        line.push(Piecework::new("late", 1, &[1000]), now + ms(210));
+        line.push(Piecework::new("early", 1, &[1000]), now + ms(390));
+        line.push(Piecework::new("late", 1, &[1000]), now + ms(410));
         assert_eq!(go(&mut line), [("early", 0..1)]);
         assert_eq!(go(&mut line), [("long", 0..1)]);
         assert_eq!(go(&mut line), [("long", 1..2)]);
@@ -262,22 +270,20 @@ mod tests {
 
     #[test]
     fn equals_go_in_order_of_arrival_and_fill_each_others_slices() {
-        let (mut line, now) = at_pace(20);
+        let (mut line, now) = at_pace(10);
         for name in ["a", "b", "c"] {
             line.push(Piecework::new(name, 1, &[300; 4]), now);
         }
-        assert_eq!(go(&mut line), [("a", 0..3)]);
+        assert_eq!(go(&mut line), [("a", 0..2), ("b", 0..1)]);
         // What is left of "a" fits, and so would "b" in part; but "a" is not cut any more.
-        assert_eq!(go(&mut line), [("a", 3..4)]);
-        let shares = |names: &[(&'static str, Range<usize>)]| names.to_vec();
-        assert_eq!(go(&mut line), shares(&[("b", 0..3)]));
-        line.push(Piecework::new("small", 1, &[50]), now + ms(300));
-        assert_eq!(go(&mut line), shares(&[("b", 3..4), ("small", 0..1)]));
+        assert_eq!(go(&mut line), [("a", 2..4)]);
+        line.push(Piecework::new("small", 1, &[50]), now + ms(500));
+        assert_eq!(go(&mut line), [("b", 1..4), ("small", 0..1)]);
     }
 
     #[test]
     fn models_do_not_mix_and_a_device_bounds_its_batches() {
-        let (mut line, now) = at_pace(20);
+        let (mut line, now) = at_pace(10);
         line.push(Piecework::new("one", 1, &[10]), now);
         line.push(Piecework::new("two", 2, &[10]), now);
         line.push(Piecework::new("other one", 1, &[10]), now);
@@ -288,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_piece_beyond_every_bound_goes_alone() {
-        let (mut line, now) = at_pace(20);
+        let (mut line, now) = at_pace(10);
         line.push(Piecework::new("giant", 1, &[5000, 10]), now);
         assert_eq!(go(&mut line), [("giant", 0..1)]);
         assert_eq!(go(&mut line), [("giant", 1..2)]);
@@ -296,7 +302,7 @@ mod tests {
 
     #[test]
     fn slices_follow_the_pace() {
-        let (line, _) = at_pace(20);
+        let (line, _) = at_pace(10);
         assert_eq!((line.slice(1), line.slice(3)), (1000, FIRST_SLICE));
         let (slow, _) = at_pace(1);
         assert_eq!(slow.slice(1), LEAST);
@@ -309,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_leaves_is_known_by_the_time_it_still_needs() {
-        let (mut line, now) = at_pace(20);
+        let (mut line, now) = at_pace(10);
         line.push(Piecework::new("a", 1, &[1000; 3]), now);
         line.push(Piecework::new("b", 2, &[1000]), now);
         let left = line.remove(|_, takes| takes > ms(100));
@@ -324,7 +330,7 @@ mod tests {
     /// Whatever comes when: every piece is computed once, in order, and no batch is too large.
     #[test]
     fn nothing_is_lost_and_nothing_is_done_twice() {
-        let (mut line, now) = at_pace(20);
+        let (mut line, now) = at_pace(10);
         let mut random = 1u64;
         let mut draw = move |below: usize| {
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
