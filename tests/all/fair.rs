@@ -45,7 +45,7 @@ fn metrics_count_what_happened() {
     let Some(bundle) = bundle() else { return };
     let server = Served::start(bundle, &["--metrics", "127.0.0.1:0", "--device", "cpu"]);
     let metrics = server.metrics.expect("an address for metrics");
-    let ask = format!("/answer?q={}", encoded("How long may a hand tool be kept?"));
+    let ask = format!("/answer?q={}&cache=off", encoded("How long may a hand tool be kept?"));
     for _ in 0..3 {
         assert_eq!(get(server.address, &ask).status, 200);
     }
