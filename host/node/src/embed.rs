@@ -18,8 +18,9 @@ use crate::{Chunking, NodeError, Step};
 
 /// Tokens embedded in one call: enough to keep every thread busy.
 const BATCH_TOKENS: usize = 16 * 1024;
-/// Bytes of documents that are cut together, on all threads.
-const GROUP_BYTES: usize = 512 << 10;
+/// Bytes of documents that are cut together, on all threads: about as many as are embedded together,
+/// so that progress shows what is embedded, and little more is read.
+const GROUP_BYTES: usize = 64 << 10;
 
 /// How documents become passages: what must stay as it is for old and new ones to go together.
 #[derive(Clone, Copy)]
