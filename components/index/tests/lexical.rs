@@ -1,10 +1,14 @@
 //! The inverted index against what it should find: by brute force, by hand, and from broken bytes.
 
+mod random;
+
 use std::collections::HashMap;
 
 use trine_index::lexical::{
     Analysis, Bm25, Fields, Inverted, Language, LexicalOptions, Match, Weights,
 };
+
+use random::Random;
 
 /// Words as they stand, all of them, each field alike: what the naive BM25 below reads.
 const VERBATIM: LexicalOptions = LexicalOptions {
@@ -12,18 +16,7 @@ const VERBATIM: LexicalOptions = LexicalOptions {
     weights: Weights { title: 1, headings: 1, text: 1 },
 };
 
-/// SplitMix64.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-
     /// Words of which the first are common and the last rare.
     fn text(&mut self, vocabulary: usize, words: usize) -> String {
         let word = |_| {
