@@ -60,7 +60,8 @@ pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply,
     let rerank_ms = clock.ms();
 
     let clock = Stopwatch::start();
-    let reading = read(&reranking.ranked, search.context)?;
+    let pair_warning = pair_warning(&reranking);
+    let reading = read(reranking.ranked, search.context)?;
     let options = GenerationOptions { max_sentences, max_tokens: MAX_TOKENS, threshold };
     let answer = generator::generate(query, &reading.passages, options).map_err(at("generator"))?;
     let (text, citations) = collect(&answer, &reading.passages)?;
@@ -69,7 +70,7 @@ pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply,
 
     let abstained = summary.reason == FinishReason::Abstained;
     let mut warnings = query_warnings(retrieval.truncated_tokens);
-    warnings.extend(pair_warning(&reranking));
+    warnings.extend(pair_warning);
     warnings.extend(context_warning(&reading));
     if summary.passages_dropped > 0 {
         let dropped = summary.passages_dropped;
@@ -110,19 +111,22 @@ struct Reading {
     dropped: usize,
 }
 
-fn read(kept: &[Ranked], context: Option<Surroundings>) -> Result<Reading, Problem> {
-    let mut reading = Reading { passages: kept.to_vec(), context_of: vec![], dropped: 0 };
+fn read(kept: Vec<Ranked>, context: Option<Surroundings>) -> Result<Reading, Problem> {
+    let ids: Vec<u32> = kept.iter().map(|ranked| ranked.passage.id).collect();
+    let mut reading = Reading { passages: kept, context_of: vec![], dropped: 0 };
     let Some(context) = context else { return Ok(reading) };
-    let mut seen: HashSet<u32> = kept.iter().map(|ranked| ranked.passage.id).collect();
-    for (place, ranked) in (0..).zip(kept) {
-        let around = retriever::around(ranked.passage.id, context).map_err(at("retriever"))?;
+    let mut seen: HashSet<u32> = ids.iter().copied().collect();
+    for (place, id) in ids.into_iter().enumerate() {
+        let Ranked { score, retrieval_score, .. } = reading.passages[place];
+        let around = retriever::around(id, context).map_err(at("retriever"))?;
         for passage in around.into_iter().filter(|passage| seen.insert(passage.id)) {
             if reading.context_of.len() == MOST_CONTEXT {
                 reading.dropped += 1;
                 continue;
             }
-            reading.context_of.push(place);
-            reading.passages.push(Ranked { passage, truncated_tokens: 0, ..ranked.clone() });
+            reading.context_of.push(place as u32);
+            let ranked = Ranked { passage, score, retrieval_score, truncated_tokens: 0 };
+            reading.passages.push(ranked);
         }
     }
     Ok(reading)

@@ -29,6 +29,13 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
     };
     let runtime = crate::ask::runtime()?;
     let (names, paths): (Vec<_>, Vec<_>) = args.bundles.into_iter().unzip();
+    // Opening takes long; what cannot be served is said before.
+    Site::check(names.iter().map(Option::as_deref))?;
+    let questions = names.iter().map(|name| match name {
+        Some(name) => format!("/v1/{name}/answer?q=your+question"),
+        None => "/answer?q=your+question".to_owned(),
+    });
+    let questions: Vec<String> = questions.collect();
     let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let nodes = open_all(&paths, &options, &common.store()?)?;
     let following = |(node, path): (&Node, &&Path)| Follower::new(path.to_path_buf(), node);
@@ -44,7 +51,6 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
             out!("metrics on http://{}/metrics", listener.local_addr()?);
             tokio::spawn(site.metrics().clone().serve(listener));
         }
-        let names: Vec<String> = site.names().map(str::to_owned).collect();
         let server = Server::bind(args.listen, site)
             .await
             .with_context(|| format!("listening on {}", args.listen))?;
@@ -53,11 +59,8 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
             "{documents} documents, {passages} passages, ready in {:.1} s",
             started.elapsed().as_secs_f64()
         );
-        match names.is_empty() {
-            true => out!("http://{address}/answer?q=your+question"),
-            false => names.iter().for_each(|name| {
-                out!("http://{address}/v1/{name}/answer?q=your+question");
-            }),
+        for question in questions {
+            out!("http://{address}{question}");
         }
         out!("listening on http://{address}");
         let (hangups, handle) = (hangups(), Handle::current());

@@ -9,7 +9,7 @@
 //!
 //! They share devices, and nothing else: each has its own instances, places, limits and answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
@@ -59,23 +59,36 @@ impl Site {
     pub fn new(
         apps: impl IntoIterator<Item = (Option<String>, Arc<App>)>,
     ) -> Result<Site, RuntimeError> {
+        let apps: Vec<_> = apps.into_iter().collect();
+        Site::check(apps.iter().map(|(name, _)| name.as_deref()))?;
         let (mut root, mut named, mut metrics) = (None, BTreeMap::new(), None);
         for (name, app) in apps {
             metrics.get_or_insert_with(|| Metrics::new(&app.inference));
-            let twice = match name {
-                None => root.replace(app).map(|_| "two bundles without a name".to_owned()),
-                Some(name) => {
-                    check(&name)?;
-                    let twice = format!("two bundles called `{name}`");
-                    named.insert(name, app).map(|_| twice)
-                }
-            };
-            if let Some(twice) = twice {
-                return Err(RuntimeError::Site(format!("{twice}: write NAME=FILE.trine")));
+            match name {
+                None => root = Some(app),
+                Some(name) => drop(named.insert(name, app)),
             }
         }
         let metrics = metrics.ok_or_else(|| RuntimeError::Site("no bundle to serve".to_owned()))?;
         Ok(Site { root, named, metrics })
+    }
+
+    /// Whether applications of these names can stand behind one address: [`Site::new`] asks this too,
+    /// but only when they have been opened.
+    ///
+    /// # Errors
+    /// Two of one name, or a name that cannot be a part of a path.
+    pub fn check<'a>(names: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), RuntimeError> {
+        let mut known = BTreeSet::new();
+        for name in names {
+            name.map_or(Ok(()), check)?;
+            if !known.insert(name) {
+                let twice = name.map_or("without a name".to_owned(), |n| format!("called `{n}`"));
+                let text = format!("two bundles {twice}: write NAME=FILE.trine");
+                return Err(RuntimeError::Site(text));
+            }
+        }
+        Ok(())
     }
 
     /// What the applications and their devices have been doing.
