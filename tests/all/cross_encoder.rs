@@ -15,7 +15,7 @@ fn tiny() -> PathBuf {
 
 fn server() -> Option<Serving> {
     model()?;
-    let reranker = Some(tiny().to_str().unwrap().to_owned());
+    let reranker = tiny().to_str().unwrap().to_owned();
     let options = BuildOptions { reranker, ..build_options() };
     let bundle = index("cross-encoder.trine", &[corpus()], &options);
     // The bundle knows the model by its name alone.

@@ -135,7 +135,8 @@ pub fn gpu() -> Option<DeviceChoice> {
 pub fn build_options() -> BuildOptions {
     BuildOptions {
         embedder: MODEL.to_owned(),
-        reranker: None,
+        reranker: MODEL.to_owned(),
+        reader: None,
         chunking: Chunking::Sections,
         overlap: 32,
         bm25: Bm25::default(),

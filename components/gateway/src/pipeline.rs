@@ -10,8 +10,8 @@ use crate::bindings::trine::rag::types::{Candidate, Error, Passage, Ranked};
 use crate::defaults::Defaults;
 use crate::problem::Problem;
 use crate::reply::{
-    AnswerReply, CitationReply, HealthReply, ModelsReply, PassageReply, ReadingReply, RerankReply,
-    RerankResult, RetrieveReply, Timings,
+    AnswerReply, AnswerSpan, CitationReply, HealthReply, ModelsReply, PassageReply, ReadingReply,
+    RerankReply, RerankResult, RetrieveReply, Timings,
 };
 use crate::request::{AnswerRequest, RerankPassage, RerankRequest, RetrieveRequest};
 use spin_sdk::wasip3::clocks::monotonic_clock;
@@ -46,7 +46,7 @@ fn at(stage: &'static str) -> impl Fn(Error) -> Problem {
 /// All three stages.
 pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply, Problem> {
     let total = Stopwatch::start();
-    let AnswerRequest { search, top_n, max_sentences, threshold } = request;
+    let AnswerRequest { search, top_n, fuse, max_sentences, threshold } = request;
     let query = &search.query;
 
     let options = search.options(defaults.top_k, false);
@@ -54,7 +54,7 @@ pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply,
     let retrieve_ms = total.ms();
 
     let clock = Stopwatch::start();
-    let options = RerankOptions { top_n: top_n.unwrap_or(defaults.top_n) };
+    let options = RerankOptions { top_n: top_n.unwrap_or(defaults.top_n), fuse };
     let reranking =
         reranker::rerank(query, &retrieval.candidates, options).map_err(at("reranker"))?;
     let rerank_ms = clock.ms();
@@ -117,7 +117,7 @@ fn read(kept: Vec<Ranked>, context: Option<Surroundings>) -> Result<Reading, Pro
     let Some(context) = context else { return Ok(reading) };
     let mut seen: HashSet<u32> = ids.iter().copied().collect();
     for (place, id) in ids.into_iter().enumerate() {
-        let Ranked { score, retrieval_score, .. } = reading.passages[place];
+        let Ranked { score, fused_score, retrieval_score, .. } = reading.passages[place];
         let around = retriever::around(id, context).map_err(at("retriever"))?;
         for passage in around.into_iter().filter(|passage| seen.insert(passage.id)) {
             if reading.context_of.len() == MOST_CONTEXT {
@@ -125,8 +125,13 @@ fn read(kept: Vec<Ranked>, context: Option<Surroundings>) -> Result<Reading, Pro
                 continue;
             }
             reading.context_of.push(place as u32);
-            let ranked = Ranked { passage, score, retrieval_score, truncated_tokens: 0 };
-            reading.passages.push(ranked);
+            reading.passages.push(Ranked {
+                passage,
+                score,
+                fused_score,
+                retrieval_score,
+                truncated_tokens: 0,
+            });
         }
     }
     Ok(reading)
@@ -161,6 +166,7 @@ fn collect(
                     source: cited.passage.source.clone(),
                     start: c.start,
                     end: c.end,
+                    answer: AnswerSpan::within(&c),
                     quote: c.quote,
                     passage: c.passage,
                 });
@@ -201,8 +207,10 @@ pub fn rerank(request: RerankRequest) -> Result<RerankReply, Problem> {
     let top_n = request.top_n.unwrap_or(request.passages.len() as u32);
     let candidates: Vec<Candidate> =
         request.passages.into_iter().zip(0..).map(|(p, id)| candidate(p, id)).collect();
-    let reranking = reranker::rerank(&request.query, &candidates, RerankOptions { top_n })
-        .map_err(at("reranker"))?;
+    // Passages of the caller's have no first stage.
+    let options = RerankOptions { top_n, fuse: false };
+    let reranking =
+        reranker::rerank(&request.query, &candidates, options).map_err(at("reranker"))?;
     let result = |r: &Ranked| RerankResult {
         index: r.passage.id,
         score: r.score,

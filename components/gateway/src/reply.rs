@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 use trine_text::snippet::snippet;
 
+use crate::bindings::trine::rag::generator::Citation;
 use crate::bindings::trine::rag::retriever::Retrieval;
 use crate::bindings::trine::rag::types::{Candidate, Passage, Ranked, Span};
 
@@ -57,6 +58,8 @@ struct Scores {
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fused_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retrieval_score: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dense_score: Option<f32>,
@@ -99,6 +102,7 @@ impl PassageReply {
         PassageReply {
             scores: Scores {
                 score: Some(ranked.score),
+                fused_score: ranked.fused_score,
                 retrieval_score: Some(ranked.retrieval_score),
                 dense_score: found.and_then(|c| c.dense_score),
                 lexical_score: found.and_then(|c| c.lexical_score),
@@ -114,6 +118,7 @@ impl PassageReply {
         PassageReply {
             scores: Scores {
                 score: Some(candidate.score),
+                fused_score: None,
                 retrieval_score: Some(candidate.score),
                 dense_score: candidate.dense_score,
                 lexical_score: candidate.lexical_score,
@@ -223,6 +228,31 @@ pub struct CitationReply {
     pub quote: String,
     /// Position in the list of passages, from zero.
     pub passage: u32,
+    /// The answer itself within the quote, where a model read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<AnswerSpan>,
+}
+
+impl AnswerSpan {
+    /// The answer of a citation; none where it has none, or one that is not within its quote.
+    pub fn within(citation: &Citation) -> Option<AnswerSpan> {
+        let Span { start, end } = citation.answer?;
+        let from = usize::try_from(start.checked_sub(citation.start)?).ok()?;
+        let to = usize::try_from(end.checked_sub(citation.start)?).ok()?;
+        let text = citation.quote.get(from..to)?.to_owned();
+        Some(AnswerSpan { start, end, text })
+    }
+}
+
+/// The bytes of a quote that are the answer.
+#[derive(Debug, Serialize)]
+pub struct AnswerSpan {
+    /// Byte offset in the document.
+    pub start: u64,
+    /// Past the last byte.
+    pub end: u64,
+    /// The document's bytes `start..end`.
+    pub text: String,
 }
 
 /// The models that took part.

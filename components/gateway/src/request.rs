@@ -71,6 +71,8 @@ pub struct AnswerRequest {
     pub search: Search,
     /// Passages the reranker keeps.
     pub top_n: Option<u32>,
+    /// Whether the first stage's scores count in reranking.
+    pub fuse: bool,
     /// Sentences the answer may have.
     pub max_sentences: u32,
     /// Evidence under which the generator abstains; its own default when absent.
@@ -92,6 +94,7 @@ impl AnswerRequest {
         let request = AnswerRequest {
             search: Search::read(&mut fields, query)?,
             top_n: fields.number("top_n", 1..=MOST)?,
+            fuse: fields.take("fuse", "true or false")?.unwrap_or(true),
             max_sentences: fields.number("max_sentences", 1..=20)?.unwrap_or(3),
             threshold: fields.number("threshold", 0.0..=1.0)?,
         };

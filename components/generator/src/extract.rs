@@ -15,6 +15,8 @@ use trine_text::passage_input;
 use trine_text::sentences::{block_sentences, sentences};
 use trine_text::words::{content_words, stem};
 
+use crate::read::{Reader, Reading};
+
 /// Sentences scored in one call: bounds the tensors that come back.
 const MOST_SENTENCES: usize = 192;
 /// Weight of the word overlap beside the cosine's one.
@@ -36,6 +38,8 @@ pub struct Quote {
     pub plain: String,
     /// Whether it is code, whose lines are kept.
     pub code: bool,
+    /// The bytes of the document that are the answer itself.
+    pub answer: Option<Range<u64>>,
 }
 
 /// What was found.
@@ -51,17 +55,24 @@ pub struct Extraction {
 }
 
 /// A sentence that might answer.
-struct Candidate {
-    passage: usize,
-    range: Range<usize>,
-    plain: String,
-    code: bool,
-    score: f32,
+pub struct Candidate {
+    /// Position of its passage.
+    pub passage: usize,
+    /// Its bytes in the passage.
+    pub range: Range<usize>,
+    /// Those without markup.
+    pub plain: String,
+    /// Whether it is code.
+    pub code: bool,
+    /// How well it answers.
+    pub score: f32,
 }
 
-/// The sentences of `passages` that answer `question` best, at most `most`.
+/// The sentences of `passages` that answer `question` best, at most `most`. With a reader the one
+/// that it reads the answer in leads.
 pub fn extract(
     encoder: &SentenceEncoder,
+    reader: Option<&Reader>,
     question: &str,
     passages: &[Ranked],
     most: usize,
@@ -71,9 +82,19 @@ pub fn extract(
         return Ok(Extraction { quotes: vec![], evidence: 0.0, more: false, passages_dropped });
     }
     score(encoder, question, passages, &mut candidates)?;
+    let best = candidates.iter().map(|c| c.score).fold(f32::MIN, f32::max);
+    let mut evidence = (best / (1.0 + OVERLAP_WEIGHT)).clamp(0.0, 1.0);
+    let mut answer = None;
+    if let Some(reader) = reader
+        && let Some(reading) = reader.read(question, passages, &candidates)?
+    {
+        let lead = &mut candidates[reading.candidate];
+        let passage = passages[lead.passage].score;
+        evidence = reader.setup.calibration.evidence(reading.margin, passage, lead.score);
+        answer = answer_range(&passages[lead.passage].passage, lead, &reading);
+        lead.score = f32::MAX;
+    }
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let best = candidates[0].score;
-    let evidence = (best / (1.0 + OVERLAP_WEIGHT)).clamp(0.0, 1.0);
 
     let mut seen = HashSet::new();
     let mut chosen: Vec<Candidate> = candidates
@@ -86,8 +107,21 @@ pub fn extract(
     chosen.truncate(most);
     // The best sentence leads; the others follow as they stand in the documents.
     chosen[1..].sort_by_key(|c| (c.passage, c.range.start));
-    let quotes = chosen.into_iter().map(|c| quote(&passages[c.passage].passage, c)).collect();
+    let mut quotes: Vec<Quote> =
+        chosen.into_iter().map(|c| quote(&passages[c.passage].passage, c)).collect();
+    quotes[0].answer = answer;
     Ok(Extraction { quotes, evidence, more, passages_dropped })
+}
+
+/// Where in the document the span is that was read; none where markup parts it.
+fn answer_range(passage: &Passage, lead: &Candidate, reading: &Reading) -> Option<Range<u64>> {
+    let read = lead.plain.get(reading.span.clone())?;
+    let verbatim = passage.text.get(lead.range.clone())?;
+    // Of several the one that stands where it was read, or nearest: markup only moves text on.
+    let places = verbatim.match_indices(read).map(|(at, _)| at);
+    let at = places.min_by_key(|at| at.abs_diff(reading.span.start))?;
+    let start = passage.start + (lead.range.start + at) as u64;
+    (!read.is_empty()).then(|| start..start + read.len() as u64)
 }
 
 /// Every sentence of the passages, best passage first, and how many passages were left out.
@@ -213,6 +247,7 @@ fn quote(passage: &Passage, chosen: Candidate) -> Quote {
         verbatim: passage.text[chosen.range].to_owned(),
         plain: chosen.plain,
         code: chosen.code,
+        answer: None,
     }
 }
 

@@ -5,14 +5,17 @@
 //! abstains. A language model takes its place behind the same contract.
 
 mod extract;
+mod read;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use extract::Extraction;
-use trine_guest_nn::bindings::trine::rag::types::{Error, Ranked};
+use read::Reader;
+use trine_guest_nn::bindings::trine::rag::types::{Error, Ranked, Span};
 use trine_guest_nn::{Parts, SentenceEncoder, memory};
 use trine_index::setup::{self, GeneratorSetup};
+use trine_text::tokens::Encoder;
 
 #[global_allocator]
 static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
@@ -43,6 +46,8 @@ use bindings::exports::trine::rag::snapshot::Guest as Snapshot;
 struct Model {
     setup: GeneratorSetup,
     encoder: SentenceEncoder,
+    /// The reader's tokenizer, where it has another.
+    reader: Option<Encoder>,
 }
 
 thread_local! {
@@ -54,7 +59,7 @@ struct Component;
 
 impl Snapshot for Component {
     fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
-        let known = [setup::SETUP, setup::TOKENIZER];
+        let known = [setup::SETUP, setup::TOKENIZER, setup::READER_TOKENIZER];
         PARTS.with_borrow_mut(|parts| parts.append(part, chunk, &known))
     }
 
@@ -66,7 +71,13 @@ impl Snapshot for Component {
             graph: setup.graph.clone(),
             pooling: setup.pooling,
         };
-        MODEL.set(Some(Model { setup, encoder }));
+        let reader = match &setup.reader {
+            Some(reader) => {
+                parts.take_encoder_if_any(setup::READER_TOKENIZER, reader.max_tokens)?
+            }
+            None => None,
+        };
+        MODEL.set(Some(Model { setup, encoder, reader }));
         memory::sealed();
         Ok(())
     }
@@ -92,8 +103,12 @@ impl Generator for Component {
                 Error::NotInitialized("the generator was given no tokenizer".to_owned())
             })?;
             let threshold = options.threshold.unwrap_or(model.setup.threshold);
-            let extraction = extract::extract(&model.encoder, &question, &passages, most)?;
-            Ok(Answer::new(Extracted::new(extraction, threshold, &model.setup.model)))
+            let encoder = model.reader.as_ref().unwrap_or(&model.encoder.encoder);
+            let reader = model.setup.reader.as_ref().map(|setup| Reader { setup, encoder });
+            let name = reader.as_ref().map_or(&model.setup.model, |reader| &reader.setup.model);
+            let extraction =
+                extract::extract(&model.encoder, reader.as_ref(), &question, &passages, most)?;
+            Ok(Answer::new(Extracted::new(extraction, threshold, name)))
         })
     }
 }
@@ -122,6 +137,7 @@ impl Extracted {
                 start: quote.start,
                 end: quote.end,
                 quote: quote.verbatim,
+                answer: quote.answer.map(|range| Span { start: range.start, end: range.end }),
             }));
         }
         let reason = match (abstained, extraction.more) {

@@ -45,6 +45,16 @@ impl Parts {
         serde_json::from_slice(&self.take(setup::SETUP)?).map_err(|e| format!("setup: {e}"))
     }
 
+    /// The tokenizer of part `name`, if it was given.
+    pub fn take_encoder_if_any(
+        &mut self,
+        name: &str,
+        max_tokens: usize,
+    ) -> Result<Option<Encoder>, String> {
+        let json = self.0.remove(name);
+        json.map(|json| Encoder::new(&json, max_tokens).map_err(|e| e.to_string())).transpose()
+    }
+
     /// Takes the tokenizer out, for a window of `max_tokens`, and uses it once, so that what it
     /// makes on its first use is in the snapshot.
     pub fn take_encoder(&mut self, max_tokens: usize) -> Result<Encoder, String> {

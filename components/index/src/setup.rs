@@ -10,6 +10,8 @@ use crate::lexical::Bm25;
 pub const SETUP: &str = "setup";
 /// Part: the bytes of the model's `tokenizer.json`.
 pub const TOKENIZER: &str = "tokenizer";
+/// Part: the bytes of the reader's `tokenizer.json`, where it is another.
+pub const READER_TOKENIZER: &str = "reader-tokenizer";
 /// Part: a [`crate::Graph`]'s bytes.
 pub const GRAPH: &str = "graph";
 /// Part: a [`crate::lexical::Inverted`]'s bytes.
@@ -62,7 +64,7 @@ pub struct RetrieverSetup {
 }
 
 /// The reranker's settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RerankerSetup {
     /// The model's name, as answers show it.
     pub model: String,
@@ -72,6 +74,8 @@ pub struct RerankerSetup {
     pub max_tokens: usize,
     /// How it scores.
     pub scoring: Scoring,
+    /// What its scores weigh beside the first stage's, 0 to 1.
+    pub fusion_weight: f32,
 }
 
 /// The extractive generator's settings.
@@ -87,4 +91,42 @@ pub struct GeneratorSetup {
     pub pooling: Pooling,
     /// Evidence, from 0 to 1, under which it abstains.
     pub threshold: f32,
+    /// Reads the answer inside a sentence; sentences alone are chosen where there is none.
+    pub reader: Option<ReaderSetup>,
+}
+
+/// A model that reads answers out of passages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReaderSetup {
+    /// The model's name, as answers show it.
+    pub model: String,
+    /// The name it is loaded by through wasi:nn.
+    pub graph: String,
+    /// Tokens its window holds, special tokens included.
+    pub max_tokens: usize,
+    /// How its logits become evidence.
+    pub calibration: Calibration,
+}
+
+/// Evidence that a span answers, as the logistic function of
+/// `bias + span · s + passage · r + sentence · c`: `s` the span's logits less those of no answer, `r`
+/// the reranker's score of its passage, `c` the score of its sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Added.
+    pub bias: f32,
+    /// Weight of the span.
+    pub span: f32,
+    /// Weight of the passage, which also counts when spans of several passages are compared.
+    pub passage: f32,
+    /// Weight of the sentence.
+    pub sentence: f32,
+}
+
+impl Calibration {
+    /// 0 to 1.
+    pub fn evidence(&self, span: f32, passage: f32, sentence: f32) -> f32 {
+        let sum = self.bias + self.span * span + self.passage * passage + self.sentence * sentence;
+        1.0 / (1.0 + (-sum).exp())
+    }
 }

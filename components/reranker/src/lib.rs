@@ -3,6 +3,8 @@
 //! A cross-encoder reads both texts in one sequence; until one is trained, late interaction
 //! compares the token embeddings of a bi-encoder. Which of the two it is, the setup says.
 
+mod fusion;
+
 use std::cell::RefCell;
 
 use trine_guest_nn::bindings::trine::rag::types::{Candidate, Error, Ranked};
@@ -86,8 +88,12 @@ impl Reranker for Component {
                 Error::NotInitialized("the reranker was given no tokenizer".to_owned())
             })?;
             let mut ranked = model.score(&query, candidates)?;
+            if options.fuse {
+                model.fuse(&mut ranked);
+            }
+            let key = |ranked: &Ranked| ranked.fused_score.unwrap_or(ranked.score);
             // Stable: equal scores keep the first stage's order.
-            ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+            ranked.sort_by(|a, b| key(b).total_cmp(&key(a)));
             ranked.truncate(options.top_n as usize);
             let scoring = match model.setup.scoring {
                 setup::Scoring::CrossEncoder => Scoring::CrossEncoder,
@@ -148,10 +154,19 @@ impl Model {
             .map(|((candidate, score), truncated_tokens)| Ranked {
                 passage: candidate.passage,
                 score,
+                fused_score: None,
                 retrieval_score: candidate.score,
                 truncated_tokens,
             })
             .collect())
+    }
+
+    /// Adds the scores that count both stages.
+    fn fuse(&self, ranked: &mut [Ranked]) {
+        let first: Vec<f32> = ranked.iter().map(|r| r.retrieval_score).collect();
+        let second: Vec<f32> = ranked.iter().map(|r| r.score).collect();
+        let fused = fusion::fuse(&first, &second, self.setup.fusion_weight);
+        ranked.iter_mut().zip(fused).for_each(|(r, fused)| r.fused_score = Some(fused));
     }
 
     /// Query and passage in one sequence; `logits` is `[pairs, labels]`.

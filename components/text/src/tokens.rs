@@ -5,8 +5,11 @@
 
 mod ascii;
 mod frame;
+mod windows;
 
 use tokenizers::Tokenizer;
+
+pub use windows::{Window, Windows};
 
 use ascii::AsciiWords;
 use frame::Frame;

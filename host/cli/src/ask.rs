@@ -1,5 +1,6 @@
 //! `trine ask`: one request to the application, without a network in between.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -21,6 +22,7 @@ pub fn run(args: Ask, common: &Common) -> Result<bool> {
     let node = open(&args.bundle, common)?;
     let mut body = args.options.request(&args.question);
     body.insert("top_n".to_owned(), json!(args.top_n));
+    body.insert("fuse".to_owned(), json!(!args.no_fuse));
     body.insert("max_sentences".to_owned(), json!(args.max_sentences));
     body.insert("threshold".to_owned(), json!(args.threshold));
     let json = runtime.block_on(post(&node, "/v1/answer", &body.into()))?;
@@ -122,6 +124,12 @@ struct Citation {
     start: u64,
     end: u64,
     quote: String,
+    answer: Option<Span>,
+}
+
+#[derive(Deserialize)]
+struct Span {
+    text: String,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +147,8 @@ struct Timings {
 }
 
 fn print(answer: &Answer) {
-    out!("{}", answer.answer);
+    let read = answer.citations.first().and_then(|c| c.answer.as_ref()).map(|a| a.text.as_str());
+    out!("{}", marked(&answer.answer, read));
     if !answer.citations.is_empty() {
         out!("");
     }
@@ -162,6 +171,17 @@ fn print(answer: &Answer) {
         "retrieved in {:.1} ms, reranked in {:.1} ms, answered in {:.1} ms, {:.1} ms in all",
         t.retrieve, t.rerank, t.generate, t.total
     );
+}
+
+/// The answer with what was read in bold, on a terminal.
+fn marked(answer: &str, read: Option<&str>) -> String {
+    match read.and_then(|read| answer.split_once(read).map(|(before, after)| (before, read, after)))
+    {
+        Some((before, read, after)) if std::io::stdout().is_terminal() => {
+            format!("{before}\x1b[1m{read}\x1b[0m{after}")
+        }
+        _ => answer.to_owned(),
+    }
 }
 
 /// Where a passage stands: `guide.md > Setup > Keys`.

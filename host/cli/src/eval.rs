@@ -99,6 +99,7 @@ fn index(args: &Eval, bundle: &Path, common: &Common) -> Result<()> {
     let build = Build {
         embedder: args.embedder.clone(),
         reranker: args.reranker.clone(),
+        reader: args.reader.clone(),
         chunking: ChunkingArg::Whole,
         overlap: 0,
         bm25_k1: Bm25::default().k1,

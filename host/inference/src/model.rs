@@ -8,7 +8,7 @@ use trine_kernels::{Pooling, Precision};
 use crate::bert::BertWeights;
 use crate::config::{BertConfig, SentenceSettings};
 use crate::weights::{RandomWeights, WeightsFile};
-use crate::{ModelError, PrecisionOption};
+use crate::{Adapter, ModelError, PrecisionOption};
 
 /// What a model's weights are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum ModelKind {
     Encoder,
     /// A pair of texts to a score a label.
     CrossEncoder,
+    /// A question and a passage to the span of the passage that answers.
+    Reader,
 }
 
 /// What a model is, apart from its name and numbers.
@@ -52,6 +54,8 @@ pub struct Model {
     weights: BertWeights,
     /// `None` of random weights.
     file: Option<WeightsFile>,
+    /// The digest of what changed them.
+    adapter: Option<String>,
     sha256: OnceLock<String>,
     precision: PrecisionOption,
     weight_cache: Option<PathBuf>,
@@ -72,6 +76,20 @@ impl Model {
         Ok(Model { file: Some(file), ..Model::new(config, kind, settings, weights) })
     }
 
+    /// The model in `folder` as an adapter changes it. What the folder's model is for does not
+    /// matter; the adapter says what the changed one is for.
+    pub fn open_adapted(folder: impl AsRef<Path>, adapter: &Adapter) -> Result<Model, ModelError> {
+        let folder = folder.as_ref();
+        let config = BertConfig::read(folder)?;
+        let mut settings = SentenceSettings::read(folder)?;
+        settings.max_tokens = adapter.max_tokens().or(settings.max_tokens);
+        let file = WeightsFile::read(folder)?;
+        let kind = adapter.kind();
+        let weights = BertWeights::read(&config, kind, &adapter.over(file.tensors()?)?)?;
+        let model = Model::new(config, kind, settings, weights);
+        Ok(Model { file: Some(file), adapter: Some(adapter.sha256()), ..model })
+    }
+
     /// The same model, computed on a CPU at a precision of its own; `Auto` leaves it to the
     /// engine's options.
     pub fn at(self, precision: PrecisionOption) -> Model {
@@ -84,7 +102,7 @@ impl Model {
         Model { weight_cache: Some(folder), ..self }
     }
 
-    /// The SHA-256 of the file of weights, in hexadecimal, found when it is first asked for; `None` of
+    /// The SHA-256 of the file of weights (of an adapted model its base's), in hexadecimal, found when it is first asked for; `None` of
     /// random weights.
     pub fn sha256(&self) -> Result<Option<&str>, ModelError> {
         let Some(file) = &self.file else { return Ok(None) };
@@ -128,6 +146,7 @@ impl Model {
             config,
             weights,
             file: None,
+            adapter: None,
             sha256: OnceLock::new(),
             precision: PrecisionOption::Auto,
             weight_cache: None,
@@ -137,6 +156,15 @@ impl Model {
     /// What the model is.
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// What weights packed for a CPU are kept by: the digests of all they are made of.
+    pub(crate) fn key(&self) -> Result<Option<String>, ModelError> {
+        let Some(weights) = self.sha256()? else { return Ok(None) };
+        Ok(Some(match &self.adapter {
+            None => weights.to_owned(),
+            Some(adapter) => format!("{}-{}", &weights[..32], &adapter[..32]),
+        }))
     }
 
     pub(crate) fn config(&self) -> &BertConfig {

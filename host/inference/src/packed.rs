@@ -48,8 +48,7 @@ pub(crate) fn upload<D: Device>(device: &D, model: &Model) -> Result<Vec<D::Line
 /// Where a model's matrices are kept. `None` where they are not.
 fn place<D: Device>(device: &D, model: &Model) -> Option<PathBuf> {
     let (folder, layout) = (model.weight_cache()?, device.layout()?);
-    let digest =
-        model.sha256().inspect_err(|error| tracing::warn!(%error, "weights have no digest"));
+    let digest = model.key().inspect_err(|error| tracing::warn!(%error, "weights have no digest"));
     Some(folder.join(format!("{}-{layout}.packed", digest.ok()??)))
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum Wanted {
     HiddenStates { width: usize },
     /// A classifier's outputs.
     Logits,
+    /// Every token's start and end logit, in rectangles of `width` tokens.
+    Spans { width: usize },
     /// The first text compared with each of the others.
     Scores,
     /// One vector a text, pooled as the model wants it.
@@ -48,7 +50,9 @@ impl View {
     /// The inputs it takes.
     fn inputs(self) -> &'static [&'static str] {
         match self {
-            View::Encoder | View::SentenceEmbedding | View::CrossEncoder => &[IDS, MASK, TYPES],
+            View::Encoder | View::SentenceEmbedding | View::CrossEncoder | View::Reader => {
+                &[IDS, MASK, TYPES]
+            }
             View::LateInteraction => &[QUERY_IDS, QUERY_MASK, IDS, MASK],
         }
     }
@@ -79,6 +83,7 @@ impl Request {
             View::Encoder => Wanted::HiddenStates { width: ids.columns },
             View::SentenceEmbedding => Wanted::Embeddings,
             View::CrossEncoder => Wanted::Logits,
+            View::Reader => Wanted::Spans { width: ids.columns },
             View::LateInteraction => Wanted::Scores,
         };
         Ok(request)

@@ -111,6 +111,11 @@ impl<D: Device> OnDevice<D> {
                     out.resize(end, 0.0); // padding
                 }
                 Wanted::Logits => out.extend(row(&results.logits, self.info.labels)),
+                Wanted::Spans { width } => {
+                    let end = out.len() + width * 2;
+                    out.extend(&results.logits[rows.start * 2..rows.end * 2]);
+                    out.resize(end, 0.0); // padding
+                }
                 Wanted::Embeddings => out.extend(row(&results.embeddings, h)),
                 Wanted::Scores if text > 0 => out.extend(scores.next()),
                 Wanted::Scores => {}
@@ -143,9 +148,9 @@ impl<D: Device> OnDevice<D> {
             let ModelInfo { pooling, normalize, .. } = self.info;
             embeddings = Some(device.pool(tokens()?, packing, pooling, normalize)?);
         }
-        let mut logits = None; // [n, labels]
-        if wanted(|w| w == Wanted::Logits) {
-            logits = self.bert.classify(device, encoded)?;
+        let mut logits = None; // [n, labels], of a reader [t, 2]
+        if wanted(|w| matches!(w, Wanted::Logits | Wanted::Spans { .. })) {
+            logits = self.bert.logits(device, encoded)?;
         }
         let mut scores = None; // one a pair
         if wanted(|w| w == Wanted::Scores) {

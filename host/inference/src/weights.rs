@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use trine_kernels::Shared;
 
 use crate::ModelError;
+use crate::adapter::Update;
 use crate::mapped::Mapped;
 
 /// More than any model that these architectures have; a larger file is not read.
@@ -30,6 +31,8 @@ pub(crate) enum Values {
     Stored { map: Mapped, bytes: Range<usize>, dtype: Dtype },
     /// Numbers in memory.
     Made(Shared<f32>),
+    /// A matrix and its update of low rank.
+    Updated { base: Box<Values>, update: Update },
 }
 
 impl Values {
@@ -39,6 +42,7 @@ impl Values {
             Values::Stored { bytes, dtype: Dtype::F32, .. } => bytes.len() / 4,
             Values::Stored { bytes, .. } => bytes.len() / 2,
             Values::Made(values) => values.len(),
+            Values::Updated { base, .. } => base.len(),
         }
     }
 
@@ -46,18 +50,10 @@ impl Values {
     pub(crate) fn f32s(&self) -> Cow<'_, [f32]> {
         let (map, bytes, dtype) = match self {
             Values::Made(values) => return Cow::Borrowed(values),
+            Values::Updated { base, update } => return Cow::Owned(update.of(&base.f32s())),
             Values::Stored { map, bytes, dtype } => (map, bytes, dtype),
         };
-        let bytes = &map.bytes()[bytes.clone()];
-        let pairs = || bytes.as_chunks::<2>().0.iter();
-        match dtype {
-            Dtype::F16 => pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-            _ => match bytemuck::try_cast_slice(bytes) {
-                Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
-                _ => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            },
-        }
+        tensor_f32(&map.bytes()[bytes.clone()], *dtype)
     }
 
     /// As f32, from the file itself where it has them so.
@@ -68,7 +64,21 @@ impl Values {
             (Values::Stored { map, bytes, .. }, Cow::Borrowed(values)) => {
                 map.numbers(bytes.clone()).unwrap_or_else(|| values.to_vec().into())
             }
+            (Values::Updated { .. }, Cow::Borrowed(values)) => values.to_vec().into(),
         }
+    }
+}
+
+/// A tensor's bytes, of type F32, F16 or BF16, as f32.
+pub(crate) fn tensor_f32(bytes: &[u8], dtype: Dtype) -> Cow<'_, [f32]> {
+    let pairs = || bytes.as_chunks::<2>().0.iter();
+    match dtype {
+        Dtype::F16 => pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        _ => match bytemuck::try_cast_slice(bytes) {
+            Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
+            _ => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        },
     }
 }
 

@@ -55,6 +55,9 @@ pub struct About {
     pub scoring: Scoring,
     /// Scores sentences.
     pub generator: ModelRef,
+    /// Reads answers out of passages.
+    #[serde(default)]
+    pub reader: Option<ModelRef>,
 }
 
 impl About {

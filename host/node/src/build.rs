@@ -6,7 +6,9 @@ use trine_bundle::Writer;
 use trine_corpus::Report;
 use trine_index::Vector;
 use trine_index::lexical::Bm25;
-use trine_index::setup::{self, GeneratorSetup, RerankerSetup, RetrieverSetup};
+use trine_index::setup::{
+    self, Calibration, GeneratorSetup, ReaderSetup, RerankerSetup, RetrieverSetup,
+};
 use trine_inference::{Engine, EngineOptions};
 use trine_runtime::snapshot::{Part, snapshot};
 
@@ -21,6 +23,13 @@ use crate::{ModelStore, NodeError, living};
 /// Evidence under which the extractive generator abstains. Of 40 questions on two handbooks and 20
 /// that neither answers, it keeps silent on 8 of the former and answers 2 of the latter.
 const THRESHOLD: f32 = 0.375;
+/// The same, of a reader's calibrated evidence.
+const READER_THRESHOLD: f32 = 0.5;
+/// How logits of a reader become evidence; fitted on questions held out of its training.
+const CALIBRATION: Calibration = Calibration { bias: 0.0, span: 0.5, passage: 0.0, sentence: 0.0 };
+/// What a reranker's scores weigh beside the first stage's; of values from 0.1 to 0.9 the best on
+/// questions held out of its training.
+const FUSION: f32 = 0.5;
 
 /// What to index.
 pub struct Input<'a> {
@@ -35,8 +44,10 @@ pub struct Input<'a> {
 pub struct BuildOptions {
     /// Name or folder of the model that embeds.
     pub embedder: String,
-    /// Name or folder of the model that reranks; the embedder, by late interaction, when absent.
-    pub reranker: Option<String>,
+    /// Name or folder of the model that reranks.
+    pub reranker: String,
+    /// Name or folder of the model that reads answers; whole sentences are chosen when absent.
+    pub reader: Option<String>,
     /// How documents are cut.
     pub chunking: Chunking,
     /// Tokens that neighbouring passages share at most.
@@ -95,9 +106,10 @@ pub fn build(
     let mut writer = Writer::create(input.output)?;
     let embedder = models.load(&options.embedder)?.must_embed("retriever")?;
     let reranker = match &options.reranker {
-        Some(name) => models.load(name)?,
-        None => embedder.clone(),
+        name if *name == options.embedder => embedder.clone(),
+        name => models.load(name)?.must_rerank()?,
     };
+    let reader = options.reader.as_ref().map(|name| models.load(name)?.must_read()).transpose()?;
 
     let engine = Engine::start(embedder.embedding_graphs()?, options.engine.clone())?;
     let BuildOptions { chunking, overlap, .. } = *options;
@@ -127,11 +139,13 @@ pub fn build(
         reranker: reranker.reference()?,
         scoring: reranker.scoring(),
         generator: embedder.reference()?,
+        reader: reader.as_ref().map(Loaded::reference).transpose()?,
     };
     let mut connected = |done| progress(Step::Graph { vectors: passages, done });
     connected(0)?;
     living::write_base(&mut writer, documents, options.engine.threads, &mut connected)?;
-    write_application(&mut writer, &application, &embedder, &reranker, progress)?;
+    let roles = Roles { embedder: &embedder, reranker: &reranker, reader: reader.as_ref() };
+    write_application(&mut writer, &application, roles, progress)?;
     writer.section(
         RETRIEVER_SETUP,
         &json(&retriever_setup(&embedder, about.documents, options.bm25))?,
@@ -152,12 +166,19 @@ pub(crate) fn whole_paths(paths: &[PathBuf]) -> Result<Vec<PathBuf>, NodeError> 
     paths.iter().map(whole).collect()
 }
 
+/// The models that components are told of.
+#[derive(Clone, Copy)]
+struct Roles<'a> {
+    embedder: &'a Loaded,
+    reranker: &'a Loaded,
+    reader: Option<&'a Loaded>,
+}
+
 /// Writes the manifest and the components: filled, but for the retriever, whose parts change.
 fn write_application(
     writer: &mut Writer,
     application: &Application,
-    embedder: &Loaded,
-    reranker: &Loaded,
+    roles: Roles,
     progress: &dyn Fn(Step) -> Result<(), NodeError>,
 ) -> Result<(), NodeError> {
     writer.section(SPIN_TOML, application.text.as_bytes())?;
@@ -168,8 +189,8 @@ fn write_application(
             Ok::<_, NodeError>(snapshot(role.name(), &component, parts)?)
         };
         let component = match Role::of(&application.manifest, file) {
-            Some(role @ Role::Reranker) => fill(role, reranker_parts(reranker)?)?,
-            Some(role @ Role::Generator) => fill(role, generator_parts(embedder)?)?,
+            Some(role @ Role::Reranker) => fill(role, reranker_parts(roles.reranker)?)?,
+            Some(role @ Role::Generator) => fill(role, generator_parts(roles)?)?,
             Some(Role::Retriever) | None => component,
         };
         writer.section(&component_section(file), &component)?;
@@ -194,6 +215,7 @@ fn reranker_parts(reranker: &Loaded) -> Result<Vec<Part<'_>>, NodeError> {
         graph: reranker.reranking_graph(),
         max_tokens: reranker.window(),
         scoring: reranker.scoring(),
+        fusion_weight: FUSION,
     };
     Ok(vec![
         Part::bytes(setup::SETUP, json(&setup)?),
@@ -201,16 +223,27 @@ fn reranker_parts(reranker: &Loaded) -> Result<Vec<Part<'_>>, NodeError> {
     ])
 }
 
-fn generator_parts(encoder: &Loaded) -> Result<Vec<Part<'_>>, NodeError> {
+fn generator_parts(roles: Roles<'_>) -> Result<Vec<Part<'_>>, NodeError> {
+    let Roles { embedder: encoder, reader, .. } = roles;
     let setup = GeneratorSetup {
         model: encoder.name.clone(),
         graph: encoder.embedding_graph(),
         max_tokens: encoder.window(),
         pooling: encoder.pooling(),
-        threshold: THRESHOLD,
+        threshold: if reader.is_some() { READER_THRESHOLD } else { THRESHOLD },
+        reader: reader.map(|reader| ReaderSetup {
+            model: reader.name.clone(),
+            graph: reader.name.clone(),
+            max_tokens: reader.window(),
+            calibration: CALIBRATION,
+        }),
     };
-    Ok(vec![
+    let mut parts = vec![
         Part::bytes(setup::SETUP, json(&setup)?),
         Part::bytes(setup::TOKENIZER, &encoder.tokenizer),
-    ])
+    ];
+    if let Some(reader) = reader.filter(|reader| reader.tokenizer != encoder.tokenizer) {
+        parts.push(Part::bytes(setup::READER_TOKENIZER, &reader.tokenizer));
+    }
+    Ok(parts)
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use trine_hub::ADAPTER;
 use trine_index::setup::{self, Scoring};
-use trine_inference::{Graphs, Model, ModelError, ModelKind, PrecisionOption, View};
+use trine_inference::{Adapter, Graphs, Model, ModelKind, PrecisionOption, View};
 use trine_text::tokens::Encoder;
 
 use crate::{ModelRef, NodeError};
@@ -33,7 +34,10 @@ pub struct ModelStore {
 #[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) name: String,
+    /// Its own, or its base's.
     pub(crate) folder: PathBuf,
+    /// The adapter's file.
+    pub(crate) adapter: Option<PathBuf>,
     pub(crate) model: Arc<Model>,
     pub(crate) tokenizer: Vec<u8>,
 }
@@ -45,15 +49,17 @@ impl ModelStore {
         if let Some(folder) = self.folders.get(name) {
             return Ok(folder.clone());
         }
+        let is_model =
+            |folder: &Path| folder.join("config.json").is_file() || folder.join(ADAPTER).is_file();
         let path = Path::new(name);
-        if path.is_dir() && path.join("config.json").is_file() {
+        if is_model(path) {
             return Ok(path.to_owned());
         }
         let manifest = match trine_hub::find(name) {
             Ok(manifest) => manifest,
             Err(unknown) => {
                 let by_hand = self.cache.join("models").join(file_name(name));
-                return match by_hand.join("config.json").is_file() {
+                return match is_model(&by_hand) {
                     true => Ok(by_hand),
                     false => Err(unknown.into()),
                 };
@@ -62,13 +68,36 @@ impl ModelStore {
         Ok(trine_hub::pull(&manifest, &self.cache, &*self.on_event)?)
     }
 
-    /// Opens the model in a folder.
-    pub fn open(&self, folder: &Path) -> Result<Model, ModelError> {
-        let model = Model::open(folder)?;
-        Ok(match self.weight_cache {
+    /// Loads the model `name`, to be computed where and how an engine has it.
+    pub fn model(&self, name: &str) -> Result<Arc<Model>, NodeError> {
+        Ok(self.load(name)?.model)
+    }
+
+    /// Opens the model in a folder, and where an adapter lies there the base that it changes. The
+    /// folder that has the tokenizer, the adapter, and the model.
+    fn open(&self, folder: PathBuf) -> Result<(PathBuf, Option<PathBuf>, Model), NodeError> {
+        let named = |folder: &Path, error| {
+            let name = file_name(&folder.to_string_lossy()).to_owned();
+            NodeError::Model { name, folder: folder.to_owned(), error: Box::new(error) }
+        };
+        let path = folder.join(ADAPTER);
+        let (folder, adapter, model) = match path.is_file() {
+            false => {
+                let model = Model::open(&folder).map_err(|e| named(&folder, e))?;
+                (folder, None, model)
+            }
+            true => {
+                let adapter = Adapter::open(&path).map_err(|e| named(&folder, e))?;
+                let base = self.folder(adapter.base())?;
+                let model = Model::open_adapted(&base, &adapter).map_err(|e| named(&folder, e))?;
+                (base, Some(path), model)
+            }
+        };
+        let model = match self.weight_cache {
             true => model.with_weight_cache(self.cache.join("weights")),
             false => model,
-        })
+        };
+        Ok((folder, adapter, model))
     }
 
     /// Loads the model `name`; a path's name is its last part.
@@ -78,16 +107,10 @@ impl ModelStore {
 
     /// [`ModelStore::load`], to be computed at a precision.
     fn load_at(&self, name: &str, precision: PrecisionOption) -> Result<Loaded, NodeError> {
-        let folder = self.folder(name)?;
-        let name = file_name(name).to_owned();
-        let model = match self.open(&folder) {
-            Ok(model) => Arc::new(model.at(precision)),
-            Err(error) => {
-                return Err(NodeError::Model { name, folder, error: Box::new(error) });
-            }
-        };
+        let (folder, adapter, model) = self.open(self.folder(name)?)?;
         let tokenizer = read(&folder.join("tokenizer.json"))?;
-        Ok(Loaded { name, folder, model, tokenizer })
+        let (name, model) = (file_name(name).to_owned(), Arc::new(model.at(precision)));
+        Ok(Loaded { name, folder, adapter, model, tokenizer })
     }
 
     /// Loads the model that a bundle names, and holds its files against the bundle's digests.
@@ -123,6 +146,9 @@ impl Loaded {
     /// The digests of the files that decide what it answers.
     fn digests(&self) -> Result<BTreeMap<String, String>, NodeError> {
         let mut digests = BTreeMap::new();
+        if let Some(adapter) = &self.adapter {
+            digests.insert(ADAPTER.to_owned(), sha256(adapter)?);
+        }
         for file in DECISIVE {
             let path = self.folder.join(file);
             let digest = match file {
@@ -161,22 +187,40 @@ impl Loaded {
 
     /// Refuses what does not embed texts.
     pub(crate) fn must_embed(self, role: &'static str) -> Result<Loaded, NodeError> {
-        match self.model.info().kind {
-            ModelKind::Encoder => Ok(self),
-            ModelKind::CrossEncoder => Err(NodeError::Kind {
-                model: self.name,
-                found: "cross-encoder",
-                role,
-                needed: "sentence encoder",
-            }),
-        }
+        self.must_be(&[ModelKind::Encoder], role, "sentence encoder")
+    }
+
+    /// Refuses what does not score pairs.
+    pub(crate) fn must_rerank(self) -> Result<Loaded, NodeError> {
+        let kinds = [ModelKind::Encoder, ModelKind::CrossEncoder];
+        self.must_be(&kinds, "reranker", "cross-encoder or an encoder")
+    }
+
+    /// Refuses what does not read answers.
+    pub(crate) fn must_read(self) -> Result<Loaded, NodeError> {
+        self.must_be(&[ModelKind::Reader], "reader", "reader (question answering)")
+    }
+
+    fn must_be(
+        self,
+        kinds: &[ModelKind],
+        role: &'static str,
+        needed: &'static str,
+    ) -> Result<Loaded, NodeError> {
+        let found = match self.model.info().kind {
+            kind if kinds.contains(&kind) => return Ok(self),
+            ModelKind::Encoder => "sentence encoder",
+            ModelKind::CrossEncoder => "cross-encoder",
+            ModelKind::Reader => "reader",
+        };
+        Err(NodeError::Kind { model: self.name, found, role, needed })
     }
 
     /// How it scores pairs: by its own head, or, where it has none, by late interaction.
     pub(crate) fn scoring(&self) -> Scoring {
         match self.model.info().kind {
             ModelKind::CrossEncoder => Scoring::CrossEncoder,
-            ModelKind::Encoder => Scoring::LateInteraction,
+            ModelKind::Encoder | ModelKind::Reader => Scoring::LateInteraction,
         }
     }
 
@@ -201,6 +245,11 @@ impl Loaded {
             Scoring::LateInteraction => View::LateInteraction,
         };
         Ok(graphs.insert(self.reranking_graph(), self.model.clone(), view)?)
+    }
+
+    /// Adds the graph that guests ask for to read answers.
+    pub(crate) fn add_reading(&self, graphs: &mut Graphs) -> Result<(), NodeError> {
+        Ok(graphs.insert(&self.name, self.model.clone(), View::Reader)?)
     }
 
     /// The name by which guests load it to embed texts.

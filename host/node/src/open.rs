@@ -96,8 +96,15 @@ struct Wanted {
     reference: ModelRef,
     precision: PrecisionOption,
     device: Option<DeviceChoice>,
-    embeds: bool,
-    reranks: bool,
+    /// What its graphs are for.
+    uses: Vec<Use>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Embed,
+    Rerank,
+    Read,
 }
 
 /// Adds a bundle's models to those that are wanted, by name.
@@ -107,13 +114,16 @@ fn want(
     manifest: &Manifest,
     options: &OpenOptions,
 ) -> Result<(), NodeError> {
-    let names = [about.embedder.name.as_str(), about.reranker.name.as_str()];
+    let used = [(&about.embedder, Use::Embed), (&about.reranker, Use::Rerank)];
+    let used: Vec<(&ModelRef, Use)> =
+        used.into_iter().chain(about.reader.iter().map(|reader| (reader, Use::Read))).collect();
+    let names: Vec<&str> = used.iter().map(|(reference, _)| reference.name.as_str()).collect();
     for name in manifest.devices.keys().chain(manifest.precisions.keys()) {
         if !names.contains(&name.as_str()) {
             return Err(NodeError::NoModel { model: name.clone(), known: names.join(", ") });
         }
     }
-    for (reference, embeds) in [(&about.embedder, true), (&about.reranker, false)] {
+    for (reference, purpose) in used {
         let name = &reference.name;
         // What the command line says counts more.
         let precision = match options.engine.precision {
@@ -123,14 +133,15 @@ fn want(
         let device = manifest.devices.get(name).copied();
         let device = device.filter(|_| options.engine.device == DeviceChoice::Auto);
         let reference = reference.clone();
-        let new = Wanted { reference, precision, device, embeds, reranks: !embeds };
+        let new = Wanted { reference, precision, device, uses: vec![] };
         let known = wanted.entry(name.clone()).or_insert_with(|| new.clone());
         if (&known.reference, known.precision, known.device) != (&new.reference, precision, device)
         {
             return Err(NodeError::ModelClash { model: name.clone() });
         }
-        known.embeds |= new.embeds;
-        known.reranks |= new.reranks;
+        if !known.uses.contains(&purpose) {
+            known.uses.push(purpose);
+        }
     }
     Ok(())
 }
@@ -138,14 +149,17 @@ fn want(
 /// Loads the models and makes the graphs that guests ask for.
 fn load(wanted: BTreeMap<String, Wanted>, models: &ModelStore) -> Result<Graphs, NodeError> {
     let mut graphs = Graphs::new();
-    for Wanted { reference, precision, device, embeds, reranks } in wanted.into_values() {
+    for Wanted { reference, precision, device, uses } in wanted.into_values() {
         let mut model = models.load_pinned(&reference, precision)?;
-        if embeds {
-            model = model.must_embed("retriever")?;
-            model.add_embedding(&mut graphs)?;
-        }
-        if reranks {
-            model.add_reranking(&mut graphs)?;
+        for purpose in uses {
+            match purpose {
+                Use::Embed => {
+                    model = model.must_embed("retriever")?;
+                    model.add_embedding(&mut graphs)?;
+                }
+                Use::Rerank => model.add_reranking(&mut graphs)?,
+                Use::Read => model.add_reading(&mut graphs)?,
+            }
         }
         if let Some(choice) = device {
             graphs.place(model.model.clone(), choice);

@@ -32,6 +32,12 @@ impl Frame {
         self.0.iter().filter(|part| !TEXTS.contains(&part.id)).count()
     }
 
+    /// How many tokens stand before the second text of a pair whose first has `first` tokens.
+    pub(super) fn before_second(&self, first: usize) -> usize {
+        let before = self.0.iter().take_while(|part| part.id != TEXTS[1]);
+        before.map(|part| if part.id == TEXTS[0] { first } else { 1 }).sum()
+    }
+
     /// The frame around its texts.
     pub(super) fn around(&self, first: &[u32], second: &[u32], truncated: usize) -> Encoded {
         let (mut ids, mut type_ids) = (Vec::new(), Vec::new());

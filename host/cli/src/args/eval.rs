@@ -41,9 +41,12 @@ pub struct Eval {
     /// Model that embeds.
     #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
     pub embedder: String,
-    /// Model that reranks [default: the embedder].
-    #[arg(long, value_name = "NAME|DIR")]
-    pub reranker: Option<String>,
+    /// Model that reranks.
+    #[arg(long, default_value = "trine-reranker", value_name = "NAME|DIR")]
+    pub reranker: String,
+    /// Model that reads the answer out of passages, or `none`.
+    #[arg(long, default_value = "trine-reader", value_name = "NAME|DIR|none")]
+    pub reader: String,
 }
 
 /// Which ranking is measured.

@@ -27,10 +27,13 @@ pub struct Build {
     /// Model that embeds: a name, or a Hugging Face folder.
     #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
     pub embedder: String,
-    /// Model that reranks: a cross-encoder, or an encoder, which scores by late interaction
-    /// [default: the embedder].
-    #[arg(long, value_name = "NAME|DIR")]
-    pub reranker: Option<String>,
+    /// Model that reranks: a cross-encoder, or an encoder, which scores by late interaction.
+    #[arg(long, default_value = "trine-reranker", value_name = "NAME|DIR")]
+    pub reranker: String,
+    /// Model that reads the answer out of passages (question answering), or `none`: then whole
+    /// sentences are chosen.
+    #[arg(long, default_value = "trine-reader", value_name = "NAME|DIR|none")]
+    pub reader: String,
     /// Where documents are cut.
     #[arg(long, value_enum, default_value = "sections")]
     pub chunking: ChunkingArg,

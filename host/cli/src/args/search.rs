@@ -21,6 +21,9 @@ pub struct Ask {
     /// Passages to keep after reranking [default: 5].
     #[arg(long, value_name = "N")]
     pub top_n: Option<u32>,
+    /// Ranks by the reranker's scores alone, without the retriever's.
+    #[arg(long)]
+    pub no_fuse: bool,
     /// Sentences the answer may have [default: 3].
     #[arg(long, value_name = "N")]
     pub max_sentences: Option<u32>,

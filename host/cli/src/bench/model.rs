@@ -71,13 +71,10 @@ pub fn embed(
 
 /// The model of a name or folder, or one of random weights.
 fn model(name: Option<&str>, kind: ModelKind, common: &Common) -> Result<Arc<Model>> {
-    Ok(Arc::new(match name {
-        Some(name) => {
-            let store = common.store()?;
-            store.open(&store.folder(name)?)?
-        }
-        None => Model::random_minilm(kind, SEED)?,
-    }))
+    Ok(match name {
+        Some(name) => common.store()?.model(name)?,
+        None => Arc::new(Model::random_minilm(kind, SEED)?),
+    })
 }
 
 /// Adds what the figures hold for.

@@ -1,0 +1,136 @@
+"""Trains the reranker: late interaction (MaxSim) over token vectors of all-MiniLM-L6-v2.
+
+    python reranker.py --base MODEL_DIR --work WORK_DIR FOLDER...
+
+FOLDER is a BEIR folder with `run.trec` beside its corpus. A batch is of one folder; each query is
+compared with its own passage, with one that the first stage ranks high and that is not relevant, and
+with all passages of the other queries (ColBERT, Khattab & Zaharia 2020; in-batch negatives as in
+DPR, Karpukhin et al. 2020). The score is the one that trine computes: for each token of the query the
+largest cosine with any token of the passage, averaged over the query's tokens.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from encoder import Encoder, padded, write_adapter
+from schedule import Run
+from texts import CLS, SEP, Pieces, corpus, found
+
+QUERY = 48
+PASSAGE = 200
+# Hard negatives come from these ranks of the first stage.
+RANKS = 24
+
+
+class Pairs:
+    """The queries of one folder, each with its passage and its hard negatives."""
+
+    def __init__(self, folder):
+        self.passages = corpus(folder)
+        texts = {row["_id"]: row["text"] for row in found(folder, "queries")}
+        relevant, ranked = {}, {}
+        for line in (folder / "qrels/test.tsv").read_text().splitlines()[1:]:
+            query, passage, grade = line.split("\t")
+            if int(grade) > 0:
+                relevant.setdefault(query, []).append(passage)
+        for line in (folder / "run.trec").read_text().splitlines():
+            query, _, passage, *_ = line.split()
+            ranked.setdefault(query, []).append(passage)
+        self.queries = [
+            (texts[q], right, [p for p in ranked.get(q, [])[:RANKS] if p not in right])
+            for q, right in relevant.items()
+            if q in texts and all(p in self.passages for p in right)
+        ]
+
+    def draw(self, chance, count):
+        """`count` queries, their passages first and then their negatives: ids of the passages."""
+        picked = chance.sample(self.queries, count)
+        right = [chance.choice(q[1]) for q in picked]
+        wrong = [chance.choice(q[2]) if q[2] else chance.choice(list(self.passages)) for q in picked]
+        return picked, right + wrong
+
+
+def maxsim(queries, query_lengths, passages, passage_lengths):
+    """`[n, lq, h]` and `[m, lp, h]` -> `[n, m]`."""
+    n, lq, width = queries.shape
+    m, lp, _ = passages.shape
+    q = F.normalize(queries.float(), dim=-1).to(queries.dtype)
+    p = F.normalize(passages.float(), dim=-1).to(passages.dtype)
+    cosines = (q.reshape(-1, width) @ p.reshape(-1, width).T).view(n, lq, m, lp)
+    outside = torch.arange(lp)[None] >= passage_lengths[:, None]
+    best = cosines.masked_fill(outside[None, None], -2.0).amax(-1).float()
+    inside = (torch.arange(lq)[None] < query_lengths[:, None]).float()
+    return (best * inside[..., None]).sum(1) / query_lengths[:, None]
+
+
+class Scale(nn.Module):
+    """What cosines are multiplied by before the softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(3.4))
+
+
+def loss_of(encoder, scale, pieces, pairs, chance, count):
+    picked, keys = pairs.draw(chance, count)
+    text = lambda key: "\n".join(part for part in pairs.passages[key] if part)
+    framed = lambda rows, most: [[CLS, *ids[: most - 2], SEP] for ids, _ in rows]
+    asked, asked_lengths = padded(framed(pieces([q[0] for q in picked]), QUERY))
+    read = framed(pieces([text(k) for k in keys]), PASSAGE)
+    q = encoder(asked, asked_lengths)
+    # Two halves by length, so that little is padded.
+    order = sorted(range(len(read)), key=lambda i: len(read[i]))
+    columns = []
+    for half in (order[: len(order) // 2], order[len(order) // 2 :]):
+        ids, lengths = padded([read[i] for i in half])
+        columns.append(maxsim(q, asked_lengths, encoder(ids, lengths), lengths))
+    back = torch.argsort(torch.tensor(order))
+    scores = torch.cat(columns, 1)[:, back] * scale.log.exp()
+    also = torch.tensor([[k in q[1] for k in keys] for q in picked])
+    also[torch.arange(count), torch.arange(count)] = False
+    scores = scores.masked_fill(also, -1e4)
+    target = torch.arange(count)
+    hard = (scores[target, target] > scores[target, target + count]).float().mean().item()
+    return F.cross_entropy(scores, target), hard
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("folders", type=Path, nargs="+")
+    options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
+    options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
+    options.add_argument("--steps", type=int, default=2000)
+    options.add_argument("--batch", type=int, default=24)
+    options.add_argument("--rank", type=int, default=64)
+    options.add_argument("--rate", type=float, default=3e-4)
+    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    o = options.parse_args()
+    torch.set_num_threads(o.threads)
+    torch.manual_seed(2)
+    o.work.mkdir(parents=True, exist_ok=True)
+
+    pieces = Pieces(o.base)
+    sets = [Pairs(folder) for folder in o.folders]
+    # Large sets more often than small ones, but less than by their size.
+    weights = [len(s.queries) ** 0.75 for s in sets]
+    for folder, pairs, weight in zip(o.folders, sets, weights):
+        print(f"{folder.name}: {len(pairs.queries)} queries, {weight / sum(weights):.0%}", flush=True)
+    encoder, scale = Encoder(o.base, o.rank), Scale()
+    run = Run(o.work / "reranker.pt", [encoder, scale], o.steps, o.rate)
+    while run.step < o.steps:
+        chance = run.random()
+        pairs = chance.choices(sets, weights)[0]
+        loss, hard = loss_of(encoder, scale, pieces, pairs, chance, o.batch)
+        loss.backward()
+        run.learn(loss=loss.item(), hard=hard, scale=scale.log.exp().item())
+    card = {"kind": "late-interaction", "base": "all-MiniLM-L6-v2", "rank": o.rank, "max_tokens": 256}
+    write_adapter(o.work / "reranker.safetensors", encoder, {}, card)
+    print(f"wrote {o.work / 'reranker.safetensors'}")
+
+
+if __name__ == "__main__":
+    main()

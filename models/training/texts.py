@@ -1,0 +1,42 @@
+"""Reading question sets, and token ids with their places in the text."""
+
+import gzip
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+CLS, SEP = 101, 102
+TRAINED_ON = ("squadshifts_new_wiki_train", "squadshifts_reddit_train", "squadshifts_amazon_reviews_train")
+
+
+def rows(path):
+    """The objects of a `.jsonl` or `.jsonl.gz` file."""
+    path = Path(path)
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else open(path)
+    with opened as lines:
+        return [json.loads(line) for line in lines]
+
+
+def found(folder, name):
+    """`name.jsonl.gz` or `name.jsonl` of a folder."""
+    packed = Path(folder) / f"{name}.jsonl.gz"
+    return rows(packed if packed.exists() else Path(folder) / f"{name}.jsonl")
+
+
+def corpus(folder):
+    """Passages by id: title and text."""
+    return {row["_id"]: (row.get("title", ""), row["text"]) for row in found(folder, "corpus")}
+
+
+class Pieces:
+    """The base's tokenizer without special tokens, window or padding."""
+
+    def __init__(self, folder):
+        self.tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+
+    def __call__(self, texts):
+        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [(e.ids, e.offsets) for e in encoded]

