@@ -125,7 +125,7 @@ fn a_reader_is_no_encoder_and_a_damaged_adapter_is_refused() {
     assert!(open(other.as_bytes()).is_err());
     let nameless = SafeTensors::deserialize(&whole).unwrap();
     let bytes = safetensors::serialize(nameless.tensors(), None).unwrap();
-    let error = open(&bytes).unwrap_err().to_string();
+    let error = open(&bytes).err().unwrap().to_string();
     assert!(error.contains("base"), "{error}");
 }
 
