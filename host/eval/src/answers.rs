@@ -27,7 +27,7 @@ pub struct Answering {
     pub questions: usize,
     /// Questions that they do not.
     pub unanswerable: usize,
-    /// Exact match, over answerable questions, when nothing abstains.
+    /// Exact match, over answerable questions that state an answer, when nothing abstains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub em: Option<f64>,
     /// Its 95 % interval over questions.
@@ -74,19 +74,20 @@ impl Answering {
         let reaches = |o: &&&Outcome| o.evidence >= threshold;
         let (found, fooled) =
             (with.iter().filter(reaches).count(), without.iter().filter(reaches).count());
-        let likenesses: Option<Vec<Likeness>> = with.iter().map(|o| o.likeness).collect();
-        let likenesses = likenesses.filter(|all| !all.is_empty());
+        let compared: Vec<Likeness> = with.iter().filter_map(|o| o.likeness).collect();
         let percent = |of: fn(&Likeness) -> f64| {
-            let column: Vec<f64> = likenesses.iter().flatten().map(|l| 100.0 * of(l)).collect();
-            likenesses.as_ref().map(|_| Resamples::of(&[column]))
+            let column = compared.iter().map(|likeness| 100.0 * of(likeness)).collect();
+            (!compared.is_empty()).then(|| Resamples::of(&[column]))
         };
         let (exact, f1) = (percent(|l| l.exact), percent(|l| l.f1));
         let squad2 = |of: fn(&Likeness) -> f64| {
-            let right = |o: &Outcome| match (o.evidence >= threshold, o.answerable) {
-                (true, true) => o.likeness.as_ref().map_or(0.0, of),
-                (reaches, answerable) => f64::from(u8::from(!reaches && !answerable)),
+            let right = |o: &Outcome| match (o.answerable, o.evidence >= threshold) {
+                (true, true) => o.likeness.as_ref().map(of),
+                (true, false) => o.likeness.map(|_| 0.0),
+                (false, reaches) => Some(f64::from(u8::from(!reaches))),
             };
-            likenesses.as_ref().map(|_| 100.0 * mean(outcomes.iter().map(right)))
+            let scores: Vec<f64> = outcomes.iter().filter_map(right).collect();
+            (!compared.is_empty()).then(|| 100.0 * mean(&scores))
         };
         Answering {
             questions: with.len(),
@@ -139,7 +140,6 @@ fn share(part: usize, of: usize) -> f64 {
     if of == 0 { 0.0 } else { part as f64 / of as f64 }
 }
 
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len().max(1) as f64;
-    values.sum::<f64>() / count
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }

@@ -34,7 +34,7 @@ impl Study {
         out.push_str("<h2>Settings</h2><div class=\"scroll\"><table>");
         for (name, value) in &self.settings {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            row(&mut out, &[&escaped(name)], &[&escaped(&value)]);
+            row(&mut out, &[&escaped(name), &escaped(&value)]);
         }
         out.push_str("</table></div></main></body></html>\n");
         out
@@ -56,7 +56,8 @@ fn rankings(comparison: &Comparison, out: &mut String) {
         let figures = [&r.ndcg_at_10, &r.mrr_at_10, &r.p_at_1, &r.recall_at_k].map(figure);
         let [ndcg, mrr, p_at_1, recall] = &figures;
         let top_k = r.top_k.to_string();
-        row(out, &[&escaped(&r.system)], &[&top_k, ndcg, &difference, &p, mrr, p_at_1, recall]);
+        let system = escaped(&r.system);
+        row(out, &[&system, &top_k, ndcg, &difference, &p, mrr, p_at_1, recall]);
     }
     out.push_str("</table></div>");
     charts(&comparison.rows, out);
@@ -130,18 +131,16 @@ fn charts(rows: &[Row], out: &mut String) {
 }
 
 fn recall(rows: &[Row]) -> Chart<'static> {
-    let deepest =
-        |of_system: &[&Row]| of_system.iter().max_by_key(|row| row.top_k).copied().cloned();
     let depths: BTreeSet<u32> =
         rows.iter().flat_map(|row| row.recall.iter().map(|(depth, _)| *depth)).collect();
     let depths: Vec<u32> = depths.into_iter().collect();
     let series = lines(rows, |of_system| {
-        let recall = deepest(of_system).map(|row| row.recall).unwrap_or_default();
+        let deepest = of_system.iter().max_by_key(|row| row.top_k);
         let point = |(depth, value): &(u32, f64)| {
             let place = depths.iter().position(|known| known == depth)?;
             Some(Point { place, value: *value, low: *value, high: *value })
         };
-        recall.iter().filter_map(point).collect()
+        deepest.iter().flat_map(|row| &row.recall).filter_map(point).collect()
     });
     let places = depths.iter().map(u32::to_string).collect();
     Chart { x: "k", y: "recall", places, series, scale: Scale::Linear }
@@ -179,9 +178,8 @@ fn latency_head(out: &mut String, first: &str) {
 }
 
 fn latency_row(out: &mut String, first: &[&str], stage: &str, latency: &Latency) {
-    let numbers = [latency.p50, latency.p90, latency.p99].map(|ms| format!("{ms:.2}"));
-    let cells: Vec<&str> = first.iter().copied().chain([stage]).collect();
-    row(out, &cells[..1], &[&cells[1..], &numbers.each_ref().map(String::as_str)].concat());
+    let [p50, p90, p99] = [latency.p50, latency.p90, latency.p99].map(|ms| format!("{ms:.2}"));
+    row(out, &[first, &[stage, &p50, &p90, &p99]].concat());
 }
 
 fn losses(comparison: &Comparison, out: &mut String) {
@@ -230,7 +228,7 @@ fn answers(answered: &Answered, out: &mut String) {
             }
             _ => value.to_string(),
         };
-        row(out, &[&escaped(name)], &[&text]);
+        row(out, &[&escaped(name), &text]);
     }
     out.push_str("</table></div>");
     out.push_str(
@@ -271,9 +269,9 @@ fn mistakes(mistakes: &[Mistake], out: &mut String) {
 }
 
 /// A row of cells that are HTML already.
-fn row(out: &mut String, first: &[&str], rest: &[&str]) {
+fn row(out: &mut String, cells: &[&str]) {
     out.push_str("<tr>");
-    for cell in first.iter().chain(rest) {
+    for cell in cells {
         let _ = write!(out, "<td>{cell}</td>");
     }
     out.push_str("</tr>");
