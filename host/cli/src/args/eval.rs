@@ -29,7 +29,7 @@ pub struct Eval {
         require_equals = true,
         value_delimiter = ',',
         default_missing_value = "10,20,50,100,200",
-        conflicts_with_all = ["stages", "top_k", "run"],
+        conflicts_with_all = ["stages", "top_k", "run", "no_fuse"],
         value_parser = clap::value_parser!(u32).range(1..=200)
     )]
     pub ablate: Option<Vec<u32>>,

@@ -6,10 +6,20 @@ use trine_eval::{Comparison, Measure, Row};
 /// One report, a line a field.
 pub fn one(report: &Value) {
     for (name, value) in report.as_object().into_iter().flatten() {
-        match value.as_f64() {
-            Some(number) if !value.is_u64() => out!("{name:<22} {number:.4}"),
-            _ => out!("{name:<22} {value}"),
-        }
+        out!("{name:<22} {}", text(value));
+    }
+}
+
+/// A value on one line; of an object its fields.
+fn text(value: &Value) -> String {
+    let field = |(name, value): (&String, &Value)| match value.is_object() {
+        true => format!("{name} ({})", text(value)),
+        false => format!("{name} {}", text(value)),
+    };
+    match (value.as_object(), value.as_f64()) {
+        (Some(fields), _) => fields.iter().map(field).collect::<Vec<_>>().join(", "),
+        (None, Some(number)) if !value.is_u64() => format!("{number:.4}"),
+        _ => value.to_string(),
     }
 }
 
