@@ -171,25 +171,12 @@ impl Comparison {
             |top_k| runs.iter().position(|m| m.system == baseline && m.top_k == top_k);
         let row = |(place, run): (usize, &Measured)| {
             let before = baseline_at(run.top_k).filter(|before| *before != place);
-            let measure = |column: usize| Measure {
-                mean: resamples.mean(place * COLUMNS + column),
-                interval: resamples.interval(place * COLUMNS + column),
-                versus_baseline: before.map(|before| {
-                    resamples.difference(place * COLUMNS + column, before * COLUMNS + column)
-                }),
-                values: columns[place * COLUMNS + column].clone(),
-            };
-            let depths = DEPTHS.iter().filter(|depth| **depth <= run.top_k);
-            Row {
-                system: run.system.clone(),
-                top_k: run.top_k,
-                ndcg_at_10: measure(0),
-                mrr_at_10: measure(1),
-                p_at_1: measure(2),
-                recall_at_k: measure(3),
-                recall: depths.map(|&depth| (depth, mean_recall(qrels, run, depth))).collect(),
-                latency_ms: run.latency_ms.clone(),
-            }
+            let measures = std::array::from_fn(|column| {
+                let at = |place| place * COLUMNS + column;
+                let values = columns[at(place)].clone();
+                Measure::of(&resamples, values, at(place), before.map(at))
+            });
+            Row::of(qrels, run, measures)
         };
         let losses = reranking(runs)
             .and_then(|after| Some((baseline_at(runs[after].top_k)?, after)))
@@ -206,6 +193,40 @@ impl Comparison {
             rows: runs.iter().enumerate().map(row).collect(),
             losses: losses.unwrap_or_default(),
         })
+    }
+}
+
+impl Row {
+    fn of(qrels: &Qrels, run: &Measured, measures: [Measure; COLUMNS]) -> Row {
+        let [ndcg_at_10, mrr_at_10, p_at_1, recall_at_k] = measures;
+        let depths = DEPTHS.iter().filter(|depth| **depth <= run.top_k);
+        Row {
+            system: run.system.clone(),
+            top_k: run.top_k,
+            ndcg_at_10,
+            mrr_at_10,
+            p_at_1,
+            recall_at_k,
+            recall: depths.map(|&depth| (depth, mean_recall(qrels, run, depth))).collect(),
+            latency_ms: run.latency_ms.clone(),
+        }
+    }
+}
+
+impl Measure {
+    /// A column's figures, held against those of the column `before`.
+    fn of(
+        resamples: &Resamples,
+        values: Vec<f64>,
+        column: usize,
+        before: Option<usize>,
+    ) -> Measure {
+        Measure {
+            mean: resamples.mean(column),
+            interval: resamples.interval(column),
+            versus_baseline: before.map(|before| resamples.difference(column, before)),
+            values,
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl WeightsFile {
         let tensors = SafeTensors::deserialize(self.map.bytes())
             .map_err(|e| ModelError::Format { path: self.path.clone(), reason: e.to_string() })?;
         let has = |prefix: &&str| tensors.names().iter().any(|name| name.starts_with(prefix));
-        let prefix = PREFIXES.into_iter().find(|prefix| has(&prefix)).unwrap_or_default();
+        let prefix = PREFIXES.into_iter().find(has).unwrap_or_default();
         Ok(Weights { tensors, map: &self.map, prefix })
     }
 }
