@@ -239,9 +239,9 @@ pub fn health() -> Result<HealthReply, Problem> {
 }
 
 fn candidate(passage: RerankPassage, id: u32) -> Candidate {
-    let (title, text) = match passage {
-        RerankPassage::Text(text) => (String::new(), text),
-        RerankPassage::Record { title, text } => (title, text),
+    let (title, text, score) = match passage {
+        RerankPassage::Text(text) => (String::new(), text, 0.0),
+        RerankPassage::Record { title, text, retrieval_score } => (title, text, retrieval_score),
     };
     let passage = Passage {
         id,
@@ -253,7 +253,7 @@ fn candidate(passage: RerankPassage, id: u32) -> Candidate {
         text,
         media_type: "text/plain".to_owned(),
     };
-    Candidate { passage, score: 0.0, dense_score: None, lexical_score: None, highlights: vec![] }
+    Candidate { passage, score, dense_score: None, lexical_score: None, highlights: vec![] }
 }
 
 fn query_warnings(truncated: u32) -> Vec<String> {

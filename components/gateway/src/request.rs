@@ -150,6 +150,9 @@ pub enum RerankPassage {
         /// Its document's title.
         #[serde(default)]
         title: String,
+        /// What a first stage scored it with.
+        #[serde(default)]
+        retrieval_score: f32,
     },
 }
 
@@ -347,5 +350,21 @@ mod tests {
         assert!(body(r#"{"query": "a", "top_n": 3}"#).contains("snippet"));
         assert!(body(r#"{"query": 5}"#).contains("a string"));
         assert!(body("[]").contains("JSON"));
+    }
+
+    #[test]
+    fn passages_to_rerank_are_texts_or_records() {
+        let body = r#"{"query": "a", "passages": ["b", {"text": "c", "title": "d"},
+            {"text": "e", "retrieval_score": 0.5}]}"#;
+        let passages = RerankRequest::from_json(body).unwrap().passages;
+        let record = |passage: &RerankPassage| match passage {
+            RerankPassage::Text(text) => (text.clone(), String::new(), 0.0),
+            RerankPassage::Record { text, title, retrieval_score } => {
+                (text.clone(), title.clone(), *retrieval_score)
+            }
+        };
+        let found: Vec<_> = passages.iter().map(record).collect();
+        let of = |text: &str, title: &str, score| (text.to_owned(), title.to_owned(), score);
+        assert_eq!(found, [of("b", "", 0.0), of("c", "d", 0.0), of("e", "", 0.5)]);
     }
 }

@@ -38,6 +38,11 @@ fn styled(total: u64, template: &str) -> ProgressBar {
     ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// A bar of things that are done one by one; nothing where standard error is no terminal.
+pub fn counting(what: String, total: usize) -> ProgressBar {
+    styled(total as u64, "{msg} {bar:30} {pos}/{len}, {eta} left").with_message(what)
+}
+
 /// Shows a build: a bar where standard error is a terminal, a line a step where it is not.
 pub struct Building {
     bar: ProgressBar,

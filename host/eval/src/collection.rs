@@ -5,9 +5,11 @@
 //! queries.jsonl[.gz]  {"_id", "text"}
 //! qrels/test.tsv      query-id <tab> corpus-id <tab> score, under a header line
 //! qa.jsonl[.gz]       {"_id", "question", "passage_id", "answers": [{"text", "answer_start"}]}
+//! unanswerable.jsonl[.gz]  the same, without answers
 //! ```
 //!
-//! The last is optional and ours: questions whose answers are spans of a passage, as in SQuAD.
+//! The last two are optional and ours: questions whose answers are spans of a passage, as in SQuAD,
+//! and questions about a passage that it does not answer, as in SQuAD 2.0.
 //! Fields that are not named here are ignored.
 
 use std::collections::HashSet;
@@ -147,10 +149,21 @@ impl Collection {
     /// # Errors
     /// As [`Collection::queries`].
     pub fn questions(&self) -> Result<Option<Vec<Question>>> {
-        match self.find("qa.jsonl") {
-            Some(path) => read_unique(&path, |question: &Question| &question.id).map(Some),
-            None => Ok(None),
-        }
+        self.questions_in("qa.jsonl")
+    }
+
+    /// The questions that no document answers, or `None` where the collection has no
+    /// `unanswerable.jsonl`.
+    ///
+    /// # Errors
+    /// As [`Collection::queries`].
+    pub fn unanswerable(&self) -> Result<Option<Vec<Question>>> {
+        self.questions_in("unanswerable.jsonl")
+    }
+
+    fn questions_in(&self, file: &str) -> Result<Option<Vec<Question>>> {
+        let path = self.find(file);
+        path.map(|path| read_unique(&path, |question: &Question| &question.id)).transpose()
     }
 
     fn find(&self, file: &str) -> Option<PathBuf> {

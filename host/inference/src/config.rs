@@ -44,7 +44,13 @@ pub struct BertConfig {
     /// Outputs of a classifier, where they are given by name.
     #[serde(default)]
     id2label: Option<BTreeMap<String, String>>,
+    /// Width that DPR's encoders project their vector to; 0 for none.
+    #[serde(default)]
+    projection_dim: usize,
 }
+
+/// The `model_type` of DPR's encoders, a BERT each under names of their own.
+const DPR: &str = "dpr";
 
 /// More than any model has, and few enough that no product of two overflows.
 const MOST: usize = 1 << 24;
@@ -72,6 +78,7 @@ impl BertConfig {
             position_embedding_type: None,
             num_labels: Some(1),
             id2label: None,
+            projection_dim: 0,
         }
     }
 
@@ -87,11 +94,16 @@ impl BertConfig {
     }
 
     fn check(&self) -> Result<(), ModelError> {
-        supported("model_type", &self.model_type, &["bert"], "bert")?;
+        supported("model_type", &self.model_type, &["bert", DPR], "bert, dpr")?;
         // "gelu_new" and others approximate it otherwise: close, and wrong.
         supported("hidden_act", &self.hidden_act, &["gelu"], "gelu")?;
         let positions = self.position_embedding_type.as_deref().unwrap_or("absolute");
         supported("position_embedding_type", positions, &["absolute"], "absolute")?;
+        if self.projection_dim != 0 {
+            let found = self.projection_dim.to_string();
+            let field = "projection_dim";
+            return Err(ModelError::Unsupported { field, found, supported: "0" });
+        }
         for (field, value) in [
             ("hidden_size", self.hidden_size),
             ("num_hidden_layers", self.num_hidden_layers),
@@ -121,15 +133,22 @@ impl BertConfig {
     /// What the weights are for.
     pub(crate) fn kind(&self) -> Result<ModelKind, ModelError> {
         match self.architectures.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["BertModel"] => Ok(ModelKind::Encoder),
+            ["BertModel" | "DPRQuestionEncoder" | "DPRContextEncoder"] => Ok(ModelKind::Encoder),
             ["BertForSequenceClassification"] => Ok(ModelKind::CrossEncoder),
             ["BertForQuestionAnswering"] => Ok(ModelKind::Reader),
             _ => Err(ModelError::Unsupported {
                 field: "architectures",
                 found: format!("{:?}", self.architectures),
-                supported: "BertModel, BertForSequenceClassification, BertForQuestionAnswering",
+                supported: "BertModel, BertForSequenceClassification, BertForQuestionAnswering, \
+                            DPRQuestionEncoder, DPRContextEncoder",
             }),
         }
+    }
+
+    /// How its authors make one vector of a text, where no file says: DPR by the first token
+    /// (Karpukhin et al. 2020), sentence-transformers by the mean.
+    pub(crate) fn pooling(&self) -> Pooling {
+        if self.model_type == DPR { Pooling::Cls } else { Pooling::Mean }
     }
 
     /// Outputs of the classifier; two where nothing is said, as transformers has it.
@@ -141,7 +160,8 @@ impl BertConfig {
 /// What the files of sentence-transformers say besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SentenceSettings {
-    /// `max_seq_length` of `sentence_bert_config.json`.
+    /// `max_seq_length` of `sentence_bert_config.json`, or, where sentence-transformers 6 has put it,
+    /// `model_max_length` of `tokenizer_config.json`.
     pub(crate) max_tokens: Option<usize>,
     pub(crate) pooling: Pooling,
     pub(crate) normalize: bool,
@@ -166,10 +186,15 @@ struct SentenceFile {
     max_seq_length: Option<usize>,
 }
 
+#[derive(Deserialize)]
+struct TokenizerFile {
+    /// 1e30 where there is no bound.
+    model_max_length: Option<f64>,
+}
+
 impl SentenceSettings {
-    /// Files that are absent leave the defaults of sentence-transformers: the mean of all tokens,
-    /// not normalised.
-    pub(crate) fn read(folder: &Path) -> Result<SentenceSettings, ModelError> {
+    /// Files that are absent leave the pooling given, not normalised.
+    pub(crate) fn read(folder: &Path, pooling: Pooling) -> Result<SentenceSettings, ModelError> {
         let modules: Option<Vec<Module>> = read_json_if_any(&folder.join("modules.json"))?;
         let mut normalize = false;
         for Module { class } in modules.unwrap_or_default() {
@@ -179,13 +204,17 @@ impl SentenceSettings {
             supported("modules.json type", name, &known, "Transformer, Pooling, Normalize")?;
             normalize |= name == "Normalize";
         }
-        let pooling: Option<PoolingFile> =
+        let stated: Option<PoolingFile> =
             read_json_if_any(&folder.join("1_Pooling").join("config.json"))?;
         let file: Option<SentenceFile> =
             read_json_if_any(&folder.join("sentence_bert_config.json"))?;
+        let tokenizer: Option<TokenizerFile> =
+            read_json_if_any(&folder.join("tokenizer_config.json"))?;
+        let bound = tokenizer.and_then(|t| t.model_max_length).filter(|most| *most >= 1.0);
         Ok(SentenceSettings {
-            max_tokens: file.and_then(|f| f.max_seq_length),
-            pooling: pooling.map_or(Ok(Pooling::Mean), |p| p.mode())?,
+            // As it rounds down: what is beyond any window stays beyond it.
+            max_tokens: file.and_then(|f| f.max_seq_length).or(bound.map(|most| most as usize)),
+            pooling: stated.map_or(Ok(pooling), |p| p.mode())?,
             normalize,
         })
     }

@@ -63,14 +63,15 @@ pub struct Model {
 
 impl Model {
     /// Reads a Hugging Face folder: `config.json` and `model.safetensors`, and where they are
-    /// there `modules.json`, `1_Pooling/config.json` and `sentence_bert_config.json`. Fails when
+    /// there `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json` and
+    /// `tokenizer_config.json`. Fails when
     /// a file is missing or damaged, a tensor is missing or of the wrong shape, or the model asks
     /// for what is not implemented; nothing is left to fail at the first computation.
     pub fn open(folder: impl AsRef<Path>) -> Result<Model, ModelError> {
         let folder = folder.as_ref();
         let config = BertConfig::read(folder)?;
         let kind = config.kind()?;
-        let settings = SentenceSettings::read(folder)?;
+        let settings = SentenceSettings::read(folder, config.pooling())?;
         let file = WeightsFile::read(folder)?;
         let weights = BertWeights::read(&config, kind, &file.tensors()?)?;
         Ok(Model { file: Some(file), ..Model::new(config, kind, settings, weights) })

@@ -118,11 +118,14 @@ impl Tensors for RandomWeights {
     }
 }
 
+/// Under what a file may keep its encoder: classifiers, and DPR's two halves.
+const PREFIXES: [&str; 3] = ["bert.", "question_encoder.bert_model.", "ctx_encoder.bert_model."];
+
 /// The tensors of a file.
 pub(crate) struct Weights<'a> {
     tensors: SafeTensors<'a>,
     map: &'a Mapped,
-    /// What every name begins with: classifiers keep their encoder under `bert.`.
+    /// What every name of the encoder begins with.
     prefix: &'static str,
 }
 
@@ -158,8 +161,9 @@ impl WeightsFile {
     pub(crate) fn tensors(&self) -> Result<Weights<'_>, ModelError> {
         let tensors = SafeTensors::deserialize(self.map.bytes())
             .map_err(|e| ModelError::Format { path: self.path.clone(), reason: e.to_string() })?;
-        let prefixed = tensors.names().iter().any(|name| name.starts_with("bert."));
-        Ok(Weights { tensors, map: &self.map, prefix: if prefixed { "bert." } else { "" } })
+        let has = |prefix: &&str| tensors.names().iter().any(|name| name.starts_with(prefix));
+        let prefix = PREFIXES.into_iter().find(has).unwrap_or_default();
+        Ok(Weights { tensors, map: &self.map, prefix })
     }
 }
 

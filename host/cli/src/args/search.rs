@@ -191,7 +191,7 @@ fn context(text: &str) -> Result<Value, String> {
 }
 
 /// A number from 0 to 1; JSON has no other way to say NaN than nothing.
-fn share(text: &str) -> Result<f32, String> {
+pub fn share(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| "give a number from 0 to 1".to_owned())
 }
