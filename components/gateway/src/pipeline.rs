@@ -78,6 +78,7 @@ pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply,
     }
     Ok(AnswerReply {
         reading: ReadingReply::of(&retrieval),
+        short_answer: citations.first().and_then(|c| c.answer.as_ref()).map(|a| a.text.clone()),
         answer: if abstained { NOT_FOUND.to_owned() } else { text },
         abstained,
         finish_reason: finish_reason(summary.reason),
@@ -205,15 +206,16 @@ pub fn retrieve(request: RetrieveRequest, defaults: Defaults) -> Result<Retrieve
 pub fn rerank(request: RerankRequest) -> Result<RerankReply, Problem> {
     let total = Stopwatch::start();
     let top_n = request.top_n.unwrap_or(request.passages.len() as u32);
+    let fuse = request.fuse.unwrap_or_else(|| request.passages.iter().any(RerankPassage::scored));
     let candidates: Vec<Candidate> =
         request.passages.into_iter().zip(0..).map(|(p, id)| candidate(p, id)).collect();
-    // Passages of the caller's have no first stage.
-    let options = RerankOptions { top_n, fuse: false };
+    let options = RerankOptions { top_n, fuse };
     let reranking =
         reranker::rerank(&request.query, &candidates, options).map_err(at("reranker"))?;
     let result = |r: &Ranked| RerankResult {
         index: r.passage.id,
         score: r.score,
+        fused_score: r.fused_score,
         truncated_tokens: r.truncated_tokens,
     };
     Ok(RerankReply {
@@ -241,7 +243,9 @@ pub fn health() -> Result<HealthReply, Problem> {
 fn candidate(passage: RerankPassage, id: u32) -> Candidate {
     let (title, text, score) = match passage {
         RerankPassage::Text(text) => (String::new(), text, 0.0),
-        RerankPassage::Record { title, text, retrieval_score } => (title, text, retrieval_score),
+        RerankPassage::Record { title, text, retrieval_score } => {
+            (title, text, retrieval_score.unwrap_or_default())
+        }
     };
     let passage = Passage {
         id,

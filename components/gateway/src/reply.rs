@@ -276,6 +276,9 @@ pub struct AnswerReply {
     pub reading: ReadingReply,
     /// The answer; a fixed sentence when abstained.
     pub answer: String,
+    /// The words of the first citation that are the answer itself, where a model read them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short_answer: Option<String>,
     /// Whether no passage supports an answer.
     pub abstained: bool,
     /// `stop`, `length` or `abstained`.
@@ -323,6 +326,9 @@ pub struct RerankResult {
     pub index: u32,
     /// The model's score.
     pub score: f32,
+    /// Both stages' scores made one, where that ranks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fused_score: Option<f32>,
     /// Tokens that the model's window left out.
     pub truncated_tokens: u32,
 }

@@ -134,6 +134,8 @@ pub struct RerankRequest {
     pub passages: Vec<RerankPassage>,
     /// How many to keep; all when absent.
     pub top_n: Option<u32>,
+    /// Whether the first stage's scores count too; when absent, where passages carry them.
+    pub fuse: Option<bool>,
 }
 
 /// One passage to rerank.
@@ -152,8 +154,15 @@ pub enum RerankPassage {
         title: String,
         /// What a first stage scored it with.
         #[serde(default)]
-        retrieval_score: f32,
+        retrieval_score: Option<f32>,
     },
+}
+
+impl RerankPassage {
+    /// Whether it carries a first stage's score.
+    pub fn scored(&self) -> bool {
+        matches!(self, RerankPassage::Record { retrieval_score: Some(_), .. })
+    }
 }
 
 impl RerankRequest {
@@ -166,12 +175,20 @@ impl RerankRequest {
         let request = RerankRequest {
             query: read_query(&mut fields, "query")?,
             top_n: fields.number("top_n", 1..=MOST)?,
+            fuse: fields.take("fuse", "true or false")?,
             passages,
         };
         fields.end()?;
         let given = request.passages.len();
         if !(1..=MOST as usize).contains(&given) {
             return Err(Problem::Invalid(format!("{given} passages; there may be 1 to {MOST}")));
+        }
+        let infinite = |passage: &RerankPassage| match passage {
+            RerankPassage::Record { retrieval_score: Some(score), .. } => !score.is_finite(),
+            _ => false,
+        };
+        if request.passages.iter().any(infinite) {
+            return Err(Problem::Invalid("a `retrieval_score` is too large".to_owned()));
         }
         Ok(request)
     }
@@ -360,7 +377,7 @@ mod tests {
         let record = |passage: &RerankPassage| match passage {
             RerankPassage::Text(text) => (text.clone(), String::new(), 0.0),
             RerankPassage::Record { text, title, retrieval_score } => {
-                (text.clone(), title.clone(), *retrieval_score)
+                (text.clone(), title.clone(), retrieval_score.unwrap_or_default())
             }
         };
         let found: Vec<_> = passages.iter().map(record).collect();

@@ -82,7 +82,7 @@ impl Model {
     pub fn open_adapted(folder: impl AsRef<Path>, adapter: &Adapter) -> Result<Model, ModelError> {
         let folder = folder.as_ref();
         let config = BertConfig::read(folder)?;
-        let mut settings = SentenceSettings::read(folder)?;
+        let mut settings = SentenceSettings::read(folder, config.pooling())?;
         settings.max_tokens = adapter.max_tokens().or(settings.max_tokens);
         let file = WeightsFile::read(folder)?;
         let kind = adapter.kind();
