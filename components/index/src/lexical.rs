@@ -16,7 +16,7 @@ mod forms;
 mod highlight;
 mod inverted;
 mod phrase;
-mod postings;
+pub(crate) mod postings;
 mod query;
 
 pub(crate) use analyse::fold;
@@ -25,5 +25,5 @@ pub use bm25::{Bm25, Match};
 pub use build::Builder;
 pub use forms::Near;
 pub use highlight::Highlighter;
-pub use inverted::{Fields, Inverted, LexicalError, LexicalOptions, Weights};
+pub use inverted::{Fields, Inverted, InvertedReader, LexicalError, LexicalOptions, Weights};
 pub use query::Query;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use trine_bundle::Writer;
 use trine_corpus::Report;
-use trine_index::Vector;
 use trine_index::lexical::Bm25;
 use trine_index::setup::{self, GeneratorSetup, RerankerSetup, RetrieverSetup};
+use trine_index::{Precision, Vector};
 use trine_inference::{Engine, EngineOptions};
 use trine_runtime::snapshot::{Part, snapshot};
 
@@ -15,8 +15,9 @@ use crate::about::{
 };
 use crate::application::{Application, Role};
 use crate::embed::{Cut, Gather, embed};
+use crate::living::{self, BaseOptions, Document};
 use crate::models::Loaded;
-use crate::{ModelStore, NodeError, living};
+use crate::{ModelStore, NodeError};
 
 /// Evidence under which the extractive generator abstains. Of 40 questions on two handbooks and 20
 /// that neither answers, it keeps silent on 8 of the former and answers 2 of the latter.
@@ -43,6 +44,8 @@ pub struct BuildOptions {
     pub overlap: usize,
     /// How words are weighed.
     pub bm25: Bm25,
+    /// How exactly vectors are kept; as exactly as their number allows when absent.
+    pub vectors: Option<Precision>,
     /// The device that embeds, and the threads that also build the index.
     pub engine: EngineOptions,
     /// Another application than the built-in one.
@@ -90,15 +93,8 @@ pub fn build(
     models: &ModelStore,
     progress: &dyn Fn(Step) -> Result<(), NodeError>,
 ) -> Result<Built, NodeError> {
-    let application = Application::load(options.app.as_deref())?;
-    // Writing comes last, but where nothing can be written nothing need be computed.
-    let mut writer = Writer::create(input.output)?;
-    let embedder = models.load(&options.embedder)?.must_embed("retriever")?;
-    let reranker = match &options.reranker {
-        Some(name) => models.load(name)?,
-        None => embedder.clone(),
-    };
-
+    let assembly = Assembly::start(input.output, options, models)?;
+    let embedder = &assembly.embedder;
     let engine = Engine::start(embedder.embedding_graphs()?, options.engine.clone())?;
     let BuildOptions { chunking, overlap, .. } = *options;
     let gathered = Gather {
@@ -111,36 +107,85 @@ pub fn build(
     };
     let gathered = gathered.run(input.paths)?;
     drop(engine);
-
-    let documents = gathered.documents;
-    let passages = documents.iter().map(|document| document.passages.len()).sum::<usize>();
-    let first = documents.first().and_then(|document| document.vectors.first());
-    let about = About {
-        trine: env!("CARGO_PKG_VERSION").to_owned(),
-        documents: documents.len() as u64,
-        passages: passages as u64,
-        dimensions: first.map_or(0, Vector::dimensions),
-        chunking,
-        overlap,
-        paths: whole_paths(input.paths)?,
-        embedder: embedder.reference()?,
-        reranker: reranker.reference()?,
-        scoring: reranker.scoring(),
-        generator: embedder.reference()?,
-    };
-    let mut connected = |done| progress(Step::Graph { vectors: passages, done });
-    connected(0)?;
-    living::write_base(&mut writer, documents, options.engine.threads, &mut connected)?;
-    write_application(&mut writer, &application, &embedder, &reranker, progress)?;
-    writer.section(
-        RETRIEVER_SETUP,
-        &json(&retriever_setup(&embedder, about.documents, options.bm25))?,
-    )?;
-    writer.section(TOKENIZER, &embedder.tokenizer)?;
-    writer.section(ABOUT, &json(&about)?)?;
-    progress(Step::Writing)?;
-    let digest = writer.finish()?;
+    let paths = whole_paths(input.paths)?;
+    let (about, digest) = assembly.finish(gathered.documents, paths, progress)?;
     Ok(Built { about, digest, report: gathered.report, truncated: gathered.truncated })
+}
+
+/// Builds a bundle at `output` of documents that are embedded already; returns what it says of
+/// itself, and its content digest.
+pub fn assemble(
+    output: &Path,
+    documents: Vec<Document>,
+    options: &BuildOptions,
+    models: &ModelStore,
+    progress: &dyn Fn(Step) -> Result<(), NodeError>,
+) -> Result<(About, String), NodeError> {
+    Assembly::start(output, options, models)?.finish(documents, vec![], progress)
+}
+
+/// A bundle on its way.
+struct Assembly<'a> {
+    options: &'a BuildOptions,
+    application: Application,
+    writer: Writer,
+    embedder: Loaded,
+    reranker: Loaded,
+}
+
+impl<'a> Assembly<'a> {
+    /// Sees that all that is needed is there.
+    fn start(
+        output: &Path,
+        options: &'a BuildOptions,
+        models: &ModelStore,
+    ) -> Result<Assembly<'a>, NodeError> {
+        let application = Application::load(options.app.as_deref())?;
+        // Writing comes last, but where nothing can be written nothing need be computed.
+        let writer = Writer::create(output)?;
+        let embedder = models.load(&options.embedder)?.must_embed("retriever")?;
+        let reranker = match &options.reranker {
+            Some(name) => models.load(name)?,
+            None => embedder.clone(),
+        };
+        Ok(Assembly { options, application, writer, embedder, reranker })
+    }
+
+    fn finish(
+        self,
+        documents: Vec<Document>,
+        paths: Vec<PathBuf>,
+        progress: &dyn Fn(Step) -> Result<(), NodeError>,
+    ) -> Result<(About, String), NodeError> {
+        let Assembly { options, application, mut writer, embedder, reranker } = self;
+        let passages = documents.iter().map(|document| document.passages.len()).sum::<usize>();
+        let first = documents.first().and_then(|document| document.vectors.first());
+        let about = About {
+            trine: env!("CARGO_PKG_VERSION").to_owned(),
+            documents: documents.len() as u64,
+            passages: passages as u64,
+            dimensions: first.map_or(0, Vector::dimensions),
+            chunking: options.chunking,
+            overlap: options.overlap,
+            vectors: options.vectors,
+            paths,
+            embedder: embedder.reference()?,
+            reranker: reranker.reference()?,
+            scoring: reranker.scoring(),
+            generator: embedder.reference()?,
+        };
+        let mut connected = |done| progress(Step::Graph { vectors: passages, done });
+        connected(0)?;
+        let base = BaseOptions { threads: options.engine.threads, vectors: options.vectors };
+        living::write_base(&mut writer, documents, base, &mut connected)?;
+        write_application(&mut writer, &application, &embedder, &reranker, progress)?;
+        let setup = retriever_setup(&embedder, about.documents, options.bm25);
+        writer.section(RETRIEVER_SETUP, &json(&setup)?)?;
+        writer.section(TOKENIZER, &embedder.tokenizer)?;
+        writer.section(ABOUT, &json(&about)?)?;
+        progress(Step::Writing)?;
+        Ok((about, writer.finish()?))
+    }
 }
 
 /// Paths that mean the same wherever a later command is given.

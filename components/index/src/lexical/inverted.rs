@@ -1,13 +1,19 @@
 //! The inverted index: from each term to the passages that hold it.
 
+use std::io::{self, Write};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
+use crate::arrays::{self, Array, Fill, Output, Stream, output};
 
 use super::analyse::{Analyser, Analysis, fold};
 use super::build::Builder;
 use super::forms::{Forms, Near};
 use super::postings::{Entry, List};
+
+/// Of what is written here.
+const VERSION: u32 = 2;
 
 /// Stands before a code in the dictionary; no word has it.
 pub(super) const CODE: char = '\u{1}';
@@ -92,25 +98,110 @@ struct Term {
     entries: Range<u32>,
 }
 
-/// What is written.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Stored<'a> {
+/// The lists, before they are checked.
+pub(super) struct Stored {
     pub(super) options: LexicalOptions,
     pub(super) lengths: Vec<u32>,
-    pub(super) dictionary: &'a str,
+    pub(super) dictionary: String,
     pub(super) terms: Vec<Sizes>,
-    pub(super) postings: &'a [u8],
-    pub(super) positions: &'a [u8],
-    pub(super) forms: &'a [u8],
+    pub(super) postings: Vec<u8>,
+    pub(super) positions: Vec<u8>,
+    pub(super) forms: Vec<u8>,
 }
 
 /// In how many passages a term stands, and how many bytes its parts have.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) passages: u32,
     pub(super) name: u32,
     pub(super) postings: u32,
     pub(super) positions: u32,
+}
+
+impl arrays::Element for Sizes {
+    const BYTES: usize = 16;
+
+    fn read(bytes: &[u8]) -> Sizes {
+        let [passages, name, postings, positions] =
+            std::array::from_fn(|i| u32::read(&bytes[4 * i..]));
+        Sizes { passages, name, postings, positions }
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        let Sizes { passages, name, postings, positions } = *self;
+        [passages, name, postings, positions].iter().for_each(|number| number.write(to));
+    }
+}
+
+/// An index that is coming in, in pieces of any length.
+pub struct InvertedReader {
+    stream: Stream<7>,
+    options: Array<u8>,
+    lengths: Array<u32>,
+    dictionary: Array<u8>,
+    terms: Array<Sizes>,
+    postings: Array<u8>,
+    positions: Array<u8>,
+    forms: Array<u8>,
+}
+
+impl Default for InvertedReader {
+    fn default() -> Self {
+        InvertedReader {
+            stream: Stream::new(VERSION),
+            options: Array::default(),
+            lengths: Array::default(),
+            dictionary: Array::default(),
+            terms: Array::default(),
+            postings: Array::default(),
+            positions: Array::default(),
+            forms: Array::default(),
+        }
+    }
+}
+
+impl InvertedReader {
+    /// Takes the next bytes in.
+    ///
+    /// # Errors
+    /// [`LexicalError::Damaged`].
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), LexicalError> {
+        let InvertedReader {
+            stream,
+            options,
+            lengths,
+            dictionary,
+            terms,
+            postings,
+            positions,
+            forms,
+        } = self;
+        let arrays: [&mut dyn Fill; 7] =
+            [options, lengths, dictionary, terms, postings, positions, forms];
+        stream.push(bytes, arrays).map_err(LexicalError::Damaged)
+    }
+
+    /// The index, checked.
+    ///
+    /// # Errors
+    /// [`LexicalError`].
+    pub fn finish(self) -> Result<Inverted, LexicalError> {
+        self.stream.finish().map_err(LexicalError::Damaged)?;
+        let (options, rest) = postcard::take_from_bytes(&self.options.values)?;
+        let dictionary = String::from_utf8(self.dictionary.values);
+        if !rest.is_empty() {
+            return Err(LexicalError::Damaged("bytes follow its options"));
+        }
+        Inverted::open(Stored {
+            options,
+            lengths: self.lengths.values,
+            dictionary: dictionary.map_err(|_| LexicalError::Damaged("a term is no UTF-8"))?,
+            terms: self.terms.values,
+            postings: self.postings.values,
+            positions: self.positions.values,
+            forms: self.forms.values,
+        })
+    }
 }
 
 impl Inverted {
@@ -139,11 +230,9 @@ impl Inverted {
     /// # Errors
     /// [`LexicalError::Decode`] or [`LexicalError::Damaged`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Inverted, LexicalError> {
-        let (stored, rest) = postcard::take_from_bytes(bytes)?;
-        if !rest.is_empty() {
-            return Err(LexicalError::Damaged("bytes follow its end"));
-        }
-        Inverted::open(stored)
+        let mut reader = InvertedReader::default();
+        reader.push(bytes)?;
+        reader.finish()
     }
 
     /// The index as bytes: the same on every target and in every run.
@@ -151,21 +240,43 @@ impl Inverted {
     /// # Errors
     /// [`LexicalError::Decode`], should they not fit into memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>, LexicalError> {
+        Ok(arrays::to_bytes(VERSION, &self.outputs()?))
+    }
+
+    /// Writes what [`Inverted::to_bytes`] gives, piece by piece.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        arrays::write(VERSION, &self.outputs().map_err(io::Error::other)?, out)
+    }
+
+    fn outputs(&self) -> Result<[Output<'_>; 7], LexicalError> {
+        let size = |range: &Range<u32>| range.end - range.start;
         let sizes = |term: &Term| Sizes {
             passages: term.passages,
-            name: term.name.end - term.name.start,
-            postings: term.postings.end - term.postings.start,
-            positions: term.positions.end - term.positions.start,
+            name: size(&term.name),
+            postings: size(&term.postings),
+            positions: size(&term.positions),
         };
-        Ok(postcard::to_stdvec(&Stored {
-            options: self.options,
-            lengths: self.lengths.clone(),
-            dictionary: &self.dictionary,
-            terms: self.terms.iter().map(sizes).collect(),
-            postings: &self.postings,
-            positions: &self.positions,
-            forms: self.forms.as_bytes(),
-        })?)
+        Ok([
+            output(postcard::to_stdvec(&self.options)?),
+            output(&self.lengths),
+            output(self.dictionary.as_bytes()),
+            output(self.terms.iter().map(sizes).collect::<Vec<_>>()),
+            output(&self.postings),
+            output(&self.positions),
+            output(self.forms.as_bytes()),
+        ])
+    }
+
+    /// About the bytes of memory that it takes.
+    pub fn bytes(&self) -> u64 {
+        let entries =
+            self.entries.len() * size_of::<Entry>() + self.terms.len() * size_of::<Term>();
+        let lists = [self.postings.len(), self.positions.len(), self.dictionary.len()];
+        let others = 4 * self.lengths.len() + self.forms.as_bytes().len();
+        (lists.into_iter().sum::<usize>() + others + entries) as u64
     }
 
     /// Takes the lists over.
@@ -174,7 +285,9 @@ impl Inverted {
         if stored.lengths.len() >= 1 << 31 || longest.iter().any(|&n| u32::try_from(n).is_err()) {
             return Err(LexicalError::TooLarge);
         }
-        let (mut terms, mut entries) = (Vec::with_capacity(stored.terms.len()), Vec::new());
+        let mut terms = Vec::with_capacity(stored.terms.len());
+        // An entry point stands for 128 postings, which have a byte each at least.
+        let mut entries = Vec::with_capacity(stored.postings.len() / 128);
         let mut end = Term::default();
         for sizes in &stored.terms {
             let term = end.next(sizes).ok_or(LexicalError::Damaged("its sizes overflow"))?;
@@ -190,10 +303,10 @@ impl Inverted {
             analyser: Analyser::new(stored.options.analysis),
             words: stored.lengths.iter().map(|&length| u64::from(length)).sum(),
             lengths: stored.lengths,
-            dictionary: stored.dictionary.to_owned(),
+            dictionary: stored.dictionary,
             terms,
-            postings: stored.postings.to_vec(),
-            positions: stored.positions.to_vec(),
+            postings: stored.postings,
+            positions: stored.positions,
             entries,
             forms: Forms::from_bytes(stored.forms)
                 .ok_or(LexicalError::Damaged("its words are not in order"))?,

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::search::{FusionArg, ModeArg, fusion};
+use super::{
+    VectorsArg,
+    search::{FusionArg, ModeArg, fusion},
+};
 
 #[derive(Debug, ClapArgs)]
 pub struct Eval {
@@ -44,6 +47,9 @@ pub struct Eval {
     /// Model that reranks [default: the embedder].
     #[arg(long, value_name = "NAME|DIR")]
     pub reranker: Option<String>,
+    /// How exactly the bundle keeps vectors [default: as `trine index` would].
+    #[arg(long, value_enum)]
+    pub vectors: Option<VectorsArg>,
 }
 
 /// Which ranking is measured.
