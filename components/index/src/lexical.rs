@@ -11,6 +11,7 @@
 mod analyse;
 mod bm25;
 mod build;
+mod bytes;
 mod codes;
 mod forms;
 mod highlight;
@@ -23,7 +24,8 @@ pub(crate) use analyse::fold;
 pub use analyse::{Analysis, Language};
 pub use bm25::{Bm25, Match};
 pub use build::Builder;
+pub use bytes::InvertedReader;
 pub use forms::Near;
 pub use highlight::Highlighter;
-pub use inverted::{Fields, Inverted, InvertedReader, LexicalError, LexicalOptions, Weights};
+pub use inverted::{Fields, Inverted, LexicalError, LexicalOptions, Weights};
 pub use query::Query;

@@ -12,7 +12,7 @@ const DIRECTIONS: usize = 32;
 /// Words that there are.
 const VOCABULARY: f64 = 200_000.0;
 /// Words of a passage.
-const WORDS: std::ops::Range<u64> = 40..121;
+const WORDS: std::ops::Range<u64> = 30..91;
 /// Passages of a document.
 const PASSAGES: std::ops::Range<u64> = 1..16;
 /// Queries.
