@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use trine_bundle::{Reader, Writer};
 use trine_index::lexical::Bm25;
-use trine_index::setup::{Pooling, REMOVED, RetrieverSetup, Scoring};
+use trine_index::setup::{self, Pooling, REMOVED, RetrieverSetup, Scoring};
 use trine_index::{
-    Fields, Index, Likeness, MediaType, Passage, SearchOptions, Segment, Value, Vector,
+    Fields, Index, Likeness, MediaType, Passage, SearchOptions, SegmentReader, Value, Vector,
 };
 use trine_node::living::{BaseOptions, Document, Entry, write_base};
 use trine_node::{
