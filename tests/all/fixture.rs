@@ -140,6 +140,7 @@ pub fn build_options() -> BuildOptions {
         chunking: Chunking::Sections,
         overlap: 32,
         bm25: Bm25::default(),
+        vectors: None,
         engine: engine(),
         app: None,
     }

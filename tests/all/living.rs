@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 
 use trine_bundle::{Reader, Writer};
 use trine_index::lexical::Bm25;
-use trine_index::setup::{Pooling, REMOVED, RetrieverSetup, Scoring};
+use trine_index::setup::{self, Pooling, REMOVED, RetrieverSetup, Scoring};
 use trine_index::{
-    Fields, Index, Likeness, MediaType, Passage, SearchOptions, Segment, Value, Vector,
+    Fields, Index, Likeness, MediaType, Passage, SearchOptions, SegmentReader, Value, Vector,
 };
-use trine_node::living::{Document, Entry, write_base};
+use trine_node::living::{BaseOptions, Document, Entry, write_base};
 use trine_node::{
     ABOUT, About, Chunking, Edit, Folding, ModelRef, NodeError, RETRIEVER_SETUP, fold,
 };
@@ -72,6 +72,7 @@ fn create(path: &Path, documents: &Model) {
         dimensions: 16,
         chunking: Chunking::Whole,
         overlap: 0,
+        vectors: None,
         paths: vec![],
         embedder: nothing.clone(),
         reranker: nothing.clone(),
@@ -90,7 +91,8 @@ fn create(path: &Path, documents: &Model) {
     writer.section(ABOUT, &serde_json::to_vec(&about).unwrap()).unwrap();
     writer.section(RETRIEVER_SETUP, &serde_json::to_vec(&setup).unwrap()).unwrap();
     let documents = documents.iter().map(|(source, texts)| document(source, texts)).collect();
-    write_base(&mut writer, documents, 1, &mut |_| Ok(())).unwrap();
+    let options = BaseOptions { threads: 1, vectors: None };
+    write_base(&mut writer, documents, options, &mut |_| Ok(())).unwrap();
     writer.finish().unwrap();
 }
 
@@ -98,8 +100,11 @@ fn create(path: &Path, documents: &Model) {
 fn searched(path: &Path) -> Index {
     let reader = Reader::open(path).unwrap();
     let segment = |prefix: &str| {
-        let part = |name: &str| Ok::<_, NodeError>(reader.read(&format!("{prefix}{name}"))?);
-        Segment::from_parts(part).unwrap()
+        let mut coming = SegmentReader::default();
+        for name in [setup::GRAPH, setup::LEXICAL, setup::PASSAGES, setup::METADATA] {
+            coming.push(name, &reader.read(&format!("{prefix}{name}")).unwrap()).unwrap();
+        }
+        coming.finish().unwrap()
     };
     let mut index = Index::new(segment("base/"));
     if reader.section(REMOVED).is_ok() {

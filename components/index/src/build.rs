@@ -17,19 +17,19 @@ use crate::{BuildOptions, IndexError, Vector};
 /// Seeds there are at least.
 const SEEDS: usize = 2048;
 /// Vectors for a seed, where there are many.
-const VECTORS_A_SEED: usize = 64;
+pub(crate) const VECTORS_A_SEED: usize = 64;
 /// Candidates while a vector's nearest seed is looked for.
 const EF_SEED: usize = 8;
 /// Neighbours a node has at most in the lowest layer. With 64, as instant-distance has, walks of
 /// equal recall are no faster; with 32 they are slower at high recall.
-const WIDTH: usize = 48;
+pub(crate) const WIDTH: usize = 48;
 /// Neighbours a node has at most in an upper layer.
-const UPPER: usize = 32;
+pub(crate) const UPPER: usize = 32;
 /// Vectors inserted between two reports of progress.
 const BATCH: usize = 4096;
 
 pub(crate) fn build<E: From<IndexError>>(
-    vectors: Vec<Vector>,
+    mut vectors: Vec<Vector>,
     options: BuildOptions,
     progress: &mut dyn FnMut(usize) -> Result<(), E>,
 ) -> Result<Graph, E> {
@@ -44,7 +44,7 @@ pub(crate) fn build<E: From<IndexError>>(
     let base = layer(seeds.lowest.iter().map(|halves| halves.as_flattened()), WIDTH);
     let mut upper: Vec<Layer> = seeds.upper.iter().map(|nodes| layer(nodes, UPPER)).collect();
     let mut passages = seeds.numbers;
-    let mut table = Table::with_capacity(dimensions, vectors.len());
+    let mut table = Table::with_capacity(dimensions, vectors.len(), options.precision);
     passages.iter().for_each(|&number| table.push(&vectors[number as usize]));
     if rest.is_empty() {
         return Ok(Graph::new(table, passages, base, upper));
@@ -54,7 +54,8 @@ pub(crate) fn build<E: From<IndexError>>(
     let mut near = pool.install(|| nearest_seeds(&table, &base, &upper, &vectors, &rest));
     near.sort_unstable();
     for &(_, number) in &near {
-        table.push(&vectors[number as usize]);
+        // The floats are not needed any more.
+        table.push(&std::mem::take(&mut vectors[number as usize]));
         passages.push(number);
     }
     drop(vectors);

@@ -1,104 +1,203 @@
-//! A graph as bytes, the same on every target.
+//! A graph as arrays.
 //!
 //! ```text
-//! version, dimensions, vectors, layers   u32 each
-//! width, nodes                           u32 each, of each layer, the lowest first
-//! passage of each node                   u32
-//! unit of each vector                    f32
-//! links of each layer                    u32, width a node
-//! high bits of each vector               i8, padded to whole blocks
-//! low bits of each vector                i16, padded likewise
+//! dimensions, vectors, precision,
+//!   then width and nodes of each layer, the lowest first   u32
+//! passage of each node                                     u32
+//! unit of each vector                                      f32
+//! links of the lowest layer, width a node                  u32
+//! links of the layers above it                             u32
+//! high bits of each vector, padded to whole blocks         i8
+//! low bits, 16 of them                                     i16, or none
+//! low bits, 8 of them                                      i8, or none
 //! ```
 //!
-//! All is little-endian. Nothing is believed before it is checked, and nothing is allocated that
-//! the bytes do not fill.
+//! Nothing is believed before it is checked.
 
+use std::io::{self, Write};
+
+use crate::arrays::{self, Array, Element, Fill, Output, Stream, output};
 use crate::dot::{BLOCK, Codes};
 use crate::graph::{Graph, IndexError};
 use crate::layer::{Layer, NONE};
-use crate::table::{MAX_DIMENSIONS, Table};
+use crate::table::{Low, MAX_DIMENSIONS, Table};
 
 /// Of what is written here.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const DAMAGED: IndexError = IndexError::Bytes("a length or number is out of range");
-const ENDED: IndexError = IndexError::Bytes("they end too early");
 
-pub(crate) fn write(graph: &Graph) -> Vec<u8> {
+impl Element for Codes {
+    const BYTES: usize = BLOCK;
+
+    fn read(bytes: &[u8]) -> Codes {
+        Codes(<[i8; BLOCK]>::read(bytes))
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        self.0.write(to);
+    }
+}
+
+impl Element for [i8; BLOCK] {
+    const BYTES: usize = BLOCK;
+
+    fn read(bytes: &[u8]) -> [i8; BLOCK] {
+        std::array::from_fn(|i| bytes[i].cast_signed())
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend(self.map(i8::cast_unsigned));
+    }
+}
+
+impl Element for [i16; BLOCK] {
+    const BYTES: usize = 2 * BLOCK;
+
+    fn read(bytes: &[u8]) -> [i16; BLOCK] {
+        std::array::from_fn(|i| i16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend(self.iter().flat_map(|low| low.to_le_bytes()));
+    }
+}
+
+/// A graph that is coming in, in pieces of any length.
+pub struct GraphReader {
+    stream: Stream<8>,
+    sizes: Array<u32>,
+    passages: Array<u32>,
+    unit: Array<f32>,
+    base: Array<u32>,
+    upper: Array<u32>,
+    high: Array<Codes>,
+    low16: Array<[i16; BLOCK]>,
+    low8: Array<[i8; BLOCK]>,
+}
+
+impl Default for GraphReader {
+    fn default() -> Self {
+        GraphReader {
+            stream: Stream::new(VERSION),
+            sizes: Array::default(),
+            passages: Array::default(),
+            unit: Array::default(),
+            base: Array::default(),
+            upper: Array::default(),
+            high: Array::default(),
+            low16: Array::default(),
+            low8: Array::default(),
+        }
+    }
+}
+
+impl GraphReader {
+    /// Takes the next bytes in.
+    ///
+    /// # Errors
+    /// [`IndexError::Bytes`].
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+        let GraphReader { stream, sizes, passages, unit, base, upper, high, low16, low8 } = self;
+        let arrays: [&mut dyn Fill; 8] = [sizes, passages, unit, base, upper, high, low16, low8];
+        stream.push(bytes, arrays).map_err(IndexError::Bytes)
+    }
+
+    /// The graph, checked.
+    ///
+    /// # Errors
+    /// [`IndexError::Bytes`].
+    pub fn finish(self) -> Result<Graph, IndexError> {
+        self.stream.finish().map_err(IndexError::Bytes)?;
+        let (&[dimensions, count, low], sizes) =
+            self.sizes.values.split_first_chunk().ok_or(DAMAGED)?;
+        let (dimensions, count) = (dimensions as usize, count as usize);
+        let blocks = count.checked_mul(dimensions.div_ceil(BLOCK)).ok_or(DAMAGED)?;
+        let (passages, unit, high) = (self.passages.values, self.unit.values, self.high.values);
+        let (low16, low8) = (self.low16.values, self.low8.values);
+        let found = [passages.len(), unit.len(), high.len(), low16.len(), low8.len()];
+        let (low, low_blocks) = match low {
+            24 => (Low::Sixteen(low16), [blocks, 0]),
+            16 => (Low::Eight(low8), [0, blocks]),
+            8 => (Low::None, [0, 0]),
+            _ => return Err(DAMAGED),
+        };
+        let right = found == [count, count, blocks, low_blocks[0], low_blocks[1]];
+        if !right || dimensions > MAX_DIMENSIONS || unit.iter().any(|unit| !unit.is_finite()) {
+            return Err(DAMAGED);
+        }
+        check_passages(&passages)?;
+        let (base, upper) = layers(count, sizes, self.base.values, &self.upper.values)?;
+        Ok(Graph::new(Table { dimensions, high, low, unit }, passages, base, upper))
+    }
+
+    /// Whether nothing has come yet.
+    pub fn is_empty(&self) -> bool {
+        self.stream.is_empty()
+    }
+}
+
+fn outputs(graph: &Graph) -> [Output<'_>; 8] {
     let Graph { table, passages, base, upper, .. } = graph;
-    let layers: Vec<&Layer> = [base].into_iter().chain(upper).collect();
-    let links: usize = layers.iter().map(|layer| layer.links.len()).sum();
-    let vectors = 8 * table.len() + 3 * BLOCK * table.high.len();
-    let mut bytes = Vec::with_capacity(16 + 8 * layers.len() + 4 * links + vectors);
-    let head = [VERSION as usize, table.dimensions, table.len(), layers.len()];
-    let sizes = layers.iter().flat_map(|layer| [layer.width, layer.len()]);
-    let mut put = |word: u32| bytes.extend_from_slice(&word.to_le_bytes());
-    head.into_iter().chain(sizes).for_each(|number| put(number as u32));
-    passages.iter().for_each(|&passage| put(passage));
-    table.unit.iter().for_each(|unit| put(unit.to_bits()));
-    layers.iter().flat_map(|layer| &layer.links).for_each(|&node| put(node));
-    bytes.extend(table.high.iter().flat_map(|block| block.0.map(i8::cast_unsigned)));
-    bytes.extend(table.low.iter().flatten().flat_map(|low| low.to_le_bytes()));
-    bytes
+    let layers = [base].into_iter().chain(upper);
+    let layers = layers.flat_map(|layer| [layer.width, layer.len()]);
+    let head = [table.dimensions, table.len(), table.low.bits()].into_iter();
+    let sizes: Vec<u32> = head.chain(layers).map(|number| number as u32).collect();
+    let upper: Vec<u32> = upper.iter().flat_map(|layer| &layer.links).copied().collect();
+    let (low16, low8) = table.low.arrays();
+    [
+        output(sizes),
+        output(passages),
+        output(&table.unit),
+        output(&base.links),
+        output(upper),
+        output(&table.high),
+        output(low16),
+        output(low8),
+    ]
 }
 
-pub(crate) fn read(bytes: &[u8]) -> Result<Graph, IndexError> {
-    let mut bytes = Bytes(bytes);
-    if bytes.number()? != VERSION as usize {
-        return Err(IndexError::Bytes("they were written by another version of trine"));
-    }
-    let [dimensions, count, layers] = [bytes.number()?, bytes.number()?, bytes.number()?];
-    if dimensions > MAX_DIMENSIONS {
-        return Err(DAMAGED);
-    }
-    let sizes: Vec<u32> = bytes.words(layers.checked_mul(2).ok_or(DAMAGED)?)?.collect();
-    let passages: Vec<u32> = bytes.words(count)?.collect();
-    let unit: Vec<f32> = bytes.words(count)?.map(f32::from_bits).collect();
-    let layers = read_layers(count, sizes.as_chunks().0, &mut bytes)?;
-    let blocks = count.checked_mul(dimensions.div_ceil(BLOCK)).ok_or(DAMAGED)?;
-    let numbers = blocks.checked_mul(BLOCK).ok_or(DAMAGED)?;
-    let high = bytes.take(numbers)?.as_chunks::<BLOCK>().0;
-    let high = high.iter().map(|block| Codes(block.map(u8::cast_signed))).collect();
-    let low = bytes.take(numbers.checked_mul(2).ok_or(DAMAGED)?)?.as_chunks::<{ 2 * BLOCK }>().0;
-    let low = low.iter().map(|block| {
-        let mut numbers = [0; BLOCK];
-        let pairs = block.as_chunks::<2>().0;
-        numbers.iter_mut().zip(pairs).for_each(|(to, pair)| *to = i16::from_le_bytes(*pair));
-        numbers
-    });
-    let table = Table { dimensions, high, low: low.collect(), unit };
-    if !bytes.0.is_empty() || table.unit.iter().any(|unit| !unit.is_finite()) {
-        return Err(DAMAGED);
-    }
-    check_passages(&passages)?;
-    let mut layers = layers.into_iter();
-    let base = layers.next().ok_or(DAMAGED)?;
-    Ok(Graph::new(table, passages, base, layers.collect()))
+pub(crate) fn write(graph: &Graph, out: &mut dyn Write) -> io::Result<()> {
+    arrays::write(VERSION, &outputs(graph), out)
 }
 
-/// Reads the layers: the lowest has all nodes, each other one at least one and at most those below
-/// it, and every neighbour is a node of the layer.
-fn read_layers(
+pub(crate) fn to_bytes(graph: &Graph) -> Vec<u8> {
+    arrays::to_bytes(VERSION, &outputs(graph))
+}
+
+/// The layers: the lowest has all nodes, each other one at least one and at most those below it,
+/// and every neighbour is a node of the layer.
+fn layers(
     count: usize,
-    sizes: &[[u32; 2]],
-    bytes: &mut Bytes,
-) -> Result<Vec<Layer>, IndexError> {
-    let mut most = count;
-    let mut layers = Vec::with_capacity(sizes.len());
-    for &[width, nodes] in sizes {
-        let (width, nodes) = (width as usize, nodes as usize);
-        let right = if layers.is_empty() { nodes == count } else { (1..=most).contains(&nodes) };
-        if !right {
-            return Err(DAMAGED);
-        }
-        let links: Vec<u32> = bytes.words(width.checked_mul(nodes).ok_or(DAMAGED)?)?.collect();
-        if width == 0 || links.iter().any(|&node| node != NONE && node as usize >= nodes) {
-            return Err(DAMAGED);
-        }
-        layers.push(Layer { width, links });
-        most = nodes;
+    sizes: &[u32],
+    base: Vec<u32>,
+    mut upper: &[u32],
+) -> Result<(Layer, Vec<Layer>), IndexError> {
+    let (sizes, rest) = sizes.as_chunks();
+    let (&[width, nodes], sizes) = sizes.split_first().ok_or(DAMAGED)?;
+    let base = layer(width, nodes, base)?;
+    if !rest.is_empty() || nodes as usize != count {
+        return Err(DAMAGED);
     }
-    Ok(layers)
+    let (mut most, mut layers) = (count, Vec::with_capacity(sizes.len()));
+    for &[width, nodes] in sizes {
+        let length = (width as usize).checked_mul(nodes as usize).ok_or(DAMAGED)?;
+        let (links, after) = upper.split_at_checked(length).ok_or(DAMAGED)?;
+        if !(1..=most).contains(&(nodes as usize)) {
+            return Err(DAMAGED);
+        }
+        layers.push(layer(width, nodes, links.to_vec())?);
+        (most, upper) = (nodes as usize, after);
+    }
+    if upper.is_empty() { Ok((base, layers)) } else { Err(DAMAGED) }
+}
+
+fn layer(width: u32, nodes: u32, links: Vec<u32>) -> Result<Layer, IndexError> {
+    let whole = (width as usize).checked_mul(nodes as usize) == Some(links.len());
+    if width == 0 || !whole || links.iter().any(|&node| node != NONE && node >= nodes) {
+        return Err(DAMAGED);
+    }
+    Ok(Layer { width: width as usize, links })
 }
 
 /// Each passage is some node's.
@@ -111,24 +210,4 @@ fn check_passages(passages: &[u32]) -> Result<(), IndexError> {
         }
     }
     Ok(())
-}
-
-/// What is left to read.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], IndexError> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(ENDED)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn words(&mut self, count: usize) -> Result<impl Iterator<Item = u32> + 'a, IndexError> {
-        let bytes = self.take(count.checked_mul(4).ok_or(ENDED)?)?;
-        Ok(bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)))
-    }
-
-    fn number(&mut self) -> Result<usize, IndexError> {
-        Ok(self.words(1)?.next().ok_or(ENDED)? as usize)
-    }
 }

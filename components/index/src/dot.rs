@@ -204,8 +204,47 @@ dispatch! {
     exact = plain_exact(query: &[[f32; BLOCK]], high: &[Codes], low: &[[i16; BLOCK]]) -> f32
 }
 
+dispatch! {
+    /// The same of 16-bit numbers, `high * 2^16 + low * 2^8`.
+    halves = plain_halves(query: &[[f32; BLOCK]], high: &[Codes], low: &[[i8; BLOCK]]) -> f32
+}
+
+dispatch! {
+    /// The same of 8-bit numbers, `high * 2^16`.
+    bytes = plain_bytes(query: &[[f32; BLOCK]], high: &[Codes]) -> f32
+}
+
 #[inline(always)]
 fn plain_exact(query: &[[f32; BLOCK]], high: &[Codes], low: &[[i16; BLOCK]]) -> f32 {
+    sum(query, high, low, |low| i32::from(*low))
+}
+
+#[inline(always)]
+fn plain_halves(query: &[[f32; BLOCK]], high: &[Codes], low: &[[i8; BLOCK]]) -> f32 {
+    sum(query, high, low, |low| i32::from(*low) << 8)
+}
+
+#[inline(always)]
+fn plain_bytes(query: &[[f32; BLOCK]], high: &[Codes]) -> f32 {
+    let mut sums = [0f32; LANES];
+    for (query, high) in query.iter().zip(high) {
+        for (query, high) in query.as_chunks::<LANES>().0.iter().zip(high.0.as_chunks::<LANES>().0)
+        {
+            for lane in 0..LANES {
+                sums[lane] += query[lane] * f32::from(high[lane]);
+            }
+        }
+    }
+    sums.iter().sum::<f32>() * 65536.0
+}
+
+#[inline(always)]
+fn sum<L>(
+    query: &[[f32; BLOCK]],
+    high: &[Codes],
+    low: &[[L; BLOCK]],
+    widened: impl Fn(&L) -> i32,
+) -> f32 {
     let mut sums = [0f32; LANES];
     for ((query, high), low) in query.iter().zip(high).zip(low) {
         let lanes = query.as_chunks::<LANES>().0.iter();
@@ -213,7 +252,7 @@ fn plain_exact(query: &[[f32; BLOCK]], high: &[Codes], low: &[[i16; BLOCK]]) -> 
         for ((query, high), low) in lanes {
             for lane in 0..LANES {
                 // 24 bits fit a float's significand: the conversion is exact.
-                let whole = (i32::from(high[lane]) << 16) + i32::from(low[lane]);
+                let whole = (i32::from(high[lane]) << 16) + widened(&low[lane]);
                 sums[lane] += query[lane] * whole as f32;
             }
         }
@@ -321,6 +360,15 @@ mod tests {
             let (high, low) = (codes(length, 2), blocks(&floats(3), |number| number as i16));
             let found = exact(&query, &high, &low);
             assert_eq!(found.to_bits(), plain_exact(&query, &high, &low).to_bits());
+            let eight: Vec<_> = low.iter().map(|low| low.map(|low| (low >> 8) as i8)).collect();
+            let found_halves = halves(&query, &high, &eight);
+            assert_eq!(found_halves.to_bits(), plain_halves(&query, &high, &eight).to_bits());
+            let cut: Vec<_> = low.iter().map(|low| low.map(|low| low >> 8 << 8)).collect();
+            assert_eq!(found_halves.to_bits(), plain_exact(&query, &high, &cut).to_bits());
+            let nothing = vec![[0; BLOCK]; length];
+            assert_eq!(bytes(&query, &high).to_bits(), plain_bytes(&query, &high).to_bits());
+            let all = plain_exact(&query, &high, &nothing);
+            assert!((bytes(&query, &high) - all).abs() <= 1e-6 * all.abs().max(1e6), "{all}");
             let whole = high.iter().flat_map(|c| c.0).zip(low.as_flattened());
             let terms = query.as_flattened().iter().zip(whole);
             let terms = terms

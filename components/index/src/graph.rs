@@ -1,11 +1,12 @@
 //! The hierarchical navigable small world graph (Malkov & Yashunin, 2016) over passage vectors.
 
 use std::cell::RefCell;
+use std::io::{self, Write};
 
 use crate::layer::Layer;
 use crate::table::{Query, Table};
 use crate::walk::{self, Scratch};
-use crate::{Bitmap, Vector, build, bytes};
+use crate::{Bitmap, GraphReader, LARGEST, Precision, Vector, build, bytes};
 
 /// The greatest `top_k` there is.
 pub const MAX_TOP_K: usize = 200;
@@ -31,11 +32,13 @@ pub struct BuildOptions {
     pub seed: u64,
     /// Threads to build on; 0 takes as many as the machine has.
     pub threads: usize,
+    /// How exactly vectors are kept.
+    pub precision: Precision,
 }
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        BuildOptions { ef_construction: 100, seed: 0, threads: 0 }
+        BuildOptions { ef_construction: 100, seed: 0, threads: 0, precision: Precision::F32 }
     }
 }
 
@@ -83,6 +86,17 @@ pub enum IndexError {
         texts: usize,
         /// Passages that the documents have.
         cut: usize,
+    },
+    /// More than a component can hold.
+    #[error(
+        "{passages} passages are too many for one bundle: the index would take {bytes} bytes, a \
+         component holds {LARGEST}; put some of the documents into another bundle"
+    )]
+    TooLarge {
+        /// Passages.
+        passages: usize,
+        /// Bytes of all parts, the vectors as small as they can be.
+        bytes: u64,
     },
     /// A delta of another base.
     #[error("the delta does not fit the index: {0}")]
@@ -134,12 +148,27 @@ impl Graph {
 
     /// Reads what [`Graph::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Graph, IndexError> {
-        bytes::read(bytes)
+        let mut reader = GraphReader::default();
+        reader.push(bytes)?;
+        reader.finish()
     }
 
     /// The graph as bytes, the same on every target.
     pub fn to_bytes(&self) -> Vec<u8> {
-        bytes::write(self)
+        bytes::to_bytes(self)
+    }
+
+    /// Writes what [`Graph::to_bytes`] gives, piece by piece.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        bytes::write(self, out)
+    }
+
+    /// How exactly the vectors are kept.
+    pub fn precision(&self) -> Precision {
+        self.table.low.precision()
     }
 
     /// Number of vectors.
@@ -226,7 +255,7 @@ impl Graph {
         passages.iter().map(cosine).collect()
     }
 
-    /// The vector of a passage, to 24 bits a component.
+    /// The vector of a passage, as exact as it is kept.
     pub fn vector(&self, passage: u32) -> Option<Vector> {
         Some(self.table.vector(*self.nodes.get(passage as usize)?))
     }

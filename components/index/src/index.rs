@@ -208,7 +208,7 @@ impl Index {
 /// The passages of `document` around `passage` that stand under the same headings, up to `most`,
 /// `passage` in the middle as far as they go.
 fn section(segment: &Segment, passage: u32, document: Range<u32>, most: u32) -> Range<u32> {
-    let headings = |number| segment.passages.get(number).map(|passage| passage.headings);
+    let headings = |number| segment.passages.headings(number);
     let own = headings(passage);
     let belongs = |&number: &u32| headings(number) == own;
     let reach = most as usize - 1;

@@ -11,18 +11,20 @@
 mod analyse;
 mod bm25;
 mod build;
+mod bytes;
 mod codes;
 mod forms;
 mod highlight;
 mod inverted;
 mod phrase;
-mod postings;
+pub(crate) mod postings;
 mod query;
 
 pub(crate) use analyse::fold;
 pub use analyse::{Analysis, Language};
 pub use bm25::{Bm25, Match};
 pub use build::Builder;
+pub use bytes::InvertedReader;
 pub use forms::Near;
 pub use highlight::Highlighter;
 pub use inverted::{Fields, Inverted, LexicalError, LexicalOptions, Weights};

@@ -8,6 +8,7 @@
 //! [`Metadata`] holds what is known of documents beside their text; a [`Filter`] of it says which
 //! passages a search may find.
 
+mod arrays;
 mod bitmap;
 mod build;
 mod bytes;
@@ -22,6 +23,7 @@ pub mod lexical;
 mod metadata;
 pub mod passage;
 mod passages;
+mod precision;
 mod search;
 mod seed;
 mod segment;
@@ -31,15 +33,18 @@ mod spelling;
 mod table;
 mod vector;
 mod walk;
+mod words;
 
 pub use bitmap::Bitmap;
+pub use bytes::GraphReader;
 pub use filter::{Filter, FilterError};
 pub use graph::{BuildOptions, Graph, Hit, IndexError, MAX_TOP_K};
 pub use index::{Admitted, Index, Surroundings};
 pub use metadata::{Date, Fields, Metadata, MetadataError, Value};
 pub use passage::{MediaType, Passage};
-pub use passages::Passages;
+pub use passages::{Passages, PassagesReader};
+pub use precision::{LARGEST, Precision};
 pub use search::{Found, Fusion, Likeness, SearchOptions};
-pub use segment::{Contents, Segment, SegmentOptions};
+pub use segment::{Contents, Part, Segment, SegmentOptions, SegmentReader};
 pub use spelling::{Correction, corrected};
 pub use vector::Vector;

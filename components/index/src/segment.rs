@@ -1,8 +1,13 @@
 //! A segment: passages, and all that finds them.
 
-use crate::lexical::{self, Inverted, LexicalOptions};
+use std::io::{self, Write};
+
+use crate::lexical::{self, Inverted, InvertedReader, LexicalOptions};
 use crate::setup::{GRAPH, LEXICAL, METADATA, PASSAGES};
-use crate::{BuildOptions, Fields, Graph, IndexError, Metadata, Passage, Passages, Vector};
+use crate::{
+    BuildOptions, Fields, Graph, GraphReader, IndexError, LARGEST, Metadata, Passage, Passages,
+    PassagesReader, Precision, Vector,
+};
 
 /// Passages whose words are indexed between two reports of progress.
 const PASSAGES_A_REPORT: usize = 4096;
@@ -34,6 +39,9 @@ pub struct Contents<'a> {
 pub struct SegmentOptions {
     /// Of the graph.
     pub graph: BuildOptions,
+    /// How exactly vectors are kept, in place of what `graph` says; what [`Precision::fitting`] gives
+    /// when absent.
+    pub precision: Option<Precision>,
     /// Of the inverted index.
     pub lexical: LexicalOptions,
 }
@@ -51,39 +59,23 @@ impl Segment {
         progress: &mut dyn FnMut(usize) -> Result<(), E>,
     ) -> Result<Segment, E> {
         let Contents { passages, vectors, documents } = contents;
-        let graph = Graph::build(vectors, options.graph, progress)?;
         let lexical = index_words(passages, plain, options.lexical, progress)?;
-        let passages = Passages::from_bytes(Passages::encode(passages)?)?;
+        let passages = Passages::build(passages)?;
         let metadata = Metadata::build(documents).map_err(IndexError::from)?;
+        let beside = lexical.bytes() + passages.bytes() + metadata.to_bytes().len() as u64;
+        let precision = precision(&vectors, beside, options.precision)?;
+        let graph = Graph::build(vectors, BuildOptions { precision, ..options.graph }, progress)?;
         Ok(Segment { graph, lexical, passages, metadata }.checked()?)
     }
 
-    /// The parts as bytes, by name.
-    ///
-    /// # Errors
-    /// [`IndexError::Lexical`], should they not fit into memory.
-    pub fn to_parts(&self) -> Result<[(&'static str, Vec<u8>); 4], IndexError> {
-        Ok([
-            (GRAPH, self.graph.to_bytes()),
-            (LEXICAL, self.lexical.to_bytes()?),
-            (PASSAGES, self.passages.as_bytes().to_vec()),
-            (METADATA, self.metadata.to_bytes()),
-        ])
-    }
-
-    /// Reads and checks the parts that [`Segment::to_parts`] made; `part` gives each by its name.
-    ///
-    /// # Errors
-    /// What `part` returns, and [`IndexError`].
-    pub fn from_parts<E: From<IndexError>>(
-        mut part: impl FnMut(&'static str) -> Result<Vec<u8>, E>,
-    ) -> Result<Segment, E> {
-        // One after another, so that no more than one part is held twice.
-        let graph = Graph::from_bytes(&part(GRAPH)?)?;
-        let lexical = Inverted::from_bytes(&part(LEXICAL)?).map_err(IndexError::from)?;
-        let passages = Passages::from_bytes(part(PASSAGES)?)?;
-        let metadata = Metadata::from_bytes(&part(METADATA)?).map_err(IndexError::from)?;
-        Ok(Segment { graph, lexical, passages, metadata }.checked()?)
+    /// The parts, by name.
+    pub fn parts(&self) -> [(&'static str, Part<'_>); 4] {
+        [
+            (GRAPH, Part::Graph(&self.graph)),
+            (LEXICAL, Part::Lexical(&self.lexical)),
+            (PASSAGES, Part::Passages(&self.passages)),
+            (METADATA, Part::Metadata(&self.metadata)),
+        ]
     }
 
     /// Number of passages.
@@ -111,7 +103,94 @@ impl Segment {
     }
 }
 
-/// `progress` is told again that all vectors are connected, so that it can end this too.
+/// The precision that was asked for, or else one that fits.
+fn precision(
+    vectors: &[Vector],
+    beside: u64,
+    wanted: Option<Precision>,
+) -> Result<Precision, IndexError> {
+    let (passages, dimensions) = (vectors.len(), vectors.first().map_or(0, Vector::dimensions));
+    let precision = wanted.unwrap_or_else(|| Precision::fitting(passages, dimensions, beside));
+    let bytes = precision.graph_bytes(passages, dimensions).saturating_add(beside);
+    match bytes <= LARGEST {
+        true => Ok(precision),
+        false => Err(IndexError::TooLarge { passages, bytes }),
+    }
+}
+
+/// A part of a segment.
+pub enum Part<'a> {
+    /// Vectors.
+    Graph(&'a Graph),
+    /// Words.
+    Lexical(&'a Inverted),
+    /// Passages.
+    Passages(&'a Passages),
+    /// Documents.
+    Metadata(&'a Metadata),
+}
+
+impl Part<'_> {
+    /// Writes it as [`SegmentReader`] takes it.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Part::Graph(graph) => graph.write(out),
+            Part::Lexical(lexical) => lexical.write(out),
+            Part::Passages(passages) => passages.write(out),
+            Part::Metadata(metadata) => out.write_all(&metadata.to_bytes()),
+        }
+    }
+}
+
+/// A segment that is coming in: its parts in any order, each in pieces of any length.
+#[derive(Default)]
+pub struct SegmentReader {
+    graph: GraphReader,
+    lexical: InvertedReader,
+    passages: PassagesReader,
+    metadata: Vec<u8>,
+}
+
+impl SegmentReader {
+    /// Takes the next bytes of a part in.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn push(&mut self, part: &str, bytes: &[u8]) -> Result<(), IndexError> {
+        match part {
+            GRAPH => self.graph.push(bytes),
+            LEXICAL => Ok(self.lexical.push(bytes)?),
+            PASSAGES => self.passages.push(bytes),
+            METADATA => {
+                self.metadata.extend_from_slice(bytes);
+                Ok(())
+            }
+            _ => Err(IndexError::Bytes("they are of a part that there is not")),
+        }
+    }
+
+    /// Whether nothing has come of the graph, with which a segment begins.
+    pub fn is_empty(&self) -> bool {
+        self.graph.is_empty()
+    }
+
+    /// The segment, checked.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn finish(self) -> Result<Segment, IndexError> {
+        let graph = self.graph.finish()?;
+        let lexical = self.lexical.finish()?;
+        let passages = self.passages.finish()?;
+        let metadata = Metadata::from_bytes(&self.metadata)?;
+        Segment { graph, lexical, passages, metadata }.checked()
+    }
+}
+
+/// `progress` is told that no vector is connected yet, so that it can end this too.
 fn index_words<E: From<IndexError>>(
     passages: &[Passage],
     plain: impl Fn(&Passage) -> String,
@@ -121,7 +200,7 @@ fn index_words<E: From<IndexError>>(
     let mut builder = Inverted::builder(options);
     for (number, passage) in passages.iter().enumerate() {
         if number % PASSAGES_A_REPORT == 0 {
-            progress(passages.len())?;
+            progress(0)?;
         }
         let Passage { title, headings, .. } = passage;
         let fields = lexical::Fields { title, headings, text: &plain(passage) };

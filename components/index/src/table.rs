@@ -1,9 +1,10 @@
 //! The vectors, as the walk reads them and as hits are scored.
 
 use std::cmp::Ordering::Less;
+use std::ops::Range;
 
-use crate::Vector;
 use crate::dot::{self, BLOCK, Codes, Factors};
+use crate::{Precision, Vector};
 
 /// What the greatest component of a vector becomes, in 24 bits.
 const GREATEST: i32 = 127 << 16;
@@ -17,19 +18,76 @@ const ROUNDING: f32 = 1e-6;
 /// Rows that are compared in one go, so that their scores stay in the fastest cache.
 const ROWS: usize = 64;
 
-/// Vectors in 24 bits a component, the size of an f32's significand, in two planes: the high 8
-/// bits, rounded, which are all that a walk reads, and 16 bits of what they leave.
+/// Vectors in 24, 16 or 8 bits a component, in two planes: the high 8 bits, rounded, which are all
+/// that a walk reads, and 16, 8 or none of what they leave.
 ///
-/// Component `i` of vector `v` is `(high * 2^16 + low) * unit[v]`. It is off by at most 2^-25 of
-/// the vector's greatest component, so a score is as exact as sums in f32 are.
+/// Component `i` of vector `v` is `(high * 2^16 + low) * unit[v]`. With 24 bits, the size of an f32's
+/// significand, it is off by at most 2^-25 of the vector's greatest component, so a score is as
+/// exact as sums in f32 are; with 16 by 2^-16, with 8 by 2^-8.
 pub(crate) struct Table {
     pub(crate) dimensions: usize,
     /// Rows of [`Table::blocks`] blocks, padded with zeros.
     pub(crate) high: Vec<Codes>,
-    /// Rows of as many blocks.
-    pub(crate) low: Vec<[i16; BLOCK]>,
+    pub(crate) low: Low,
     /// A number a vector.
     pub(crate) unit: Vec<f32>,
+}
+
+/// What the high bits leave: rows of as many blocks.
+pub(crate) enum Low {
+    /// All of it, to 24 bits.
+    Sixteen(Vec<[i16; BLOCK]>),
+    /// Its own high bits, rounded.
+    Eight(Vec<[i8; BLOCK]>),
+    /// Nothing.
+    None,
+}
+
+impl Low {
+    fn with_capacity(precision: Precision, blocks: usize) -> Low {
+        match precision {
+            Precision::F32 => Low::Sixteen(Vec::with_capacity(blocks)),
+            Precision::F16 => Low::Eight(Vec::with_capacity(blocks)),
+            Precision::Int8 => Low::None,
+        }
+    }
+
+    fn push(&mut self, rest: [i16; BLOCK]) {
+        match self {
+            Low::Sixteen(low) => low.push(rest),
+            // What would be 128 is 127: a half of the last place more.
+            Low::Eight(low) => {
+                low.push(rest.map(|rest| ((i32::from(rest) + 128) >> 8).min(127) as i8))
+            }
+            Low::None => {}
+        }
+    }
+
+    /// Bits of a component, the high ones among them.
+    pub(crate) fn bits(&self) -> usize {
+        match self {
+            Low::Sixteen(_) => 24,
+            Low::Eight(_) => 16,
+            Low::None => 8,
+        }
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        match self {
+            Low::Sixteen(_) => Precision::F32,
+            Low::Eight(_) => Precision::F16,
+            Low::None => Precision::Int8,
+        }
+    }
+
+    /// Both arrays that there may be; one is empty, or both are.
+    pub(crate) fn arrays(&self) -> (&[[i16; BLOCK]], &[[i8; BLOCK]]) {
+        match self {
+            Low::Sixteen(low) => (low, &[]),
+            Low::Eight(low) => (&[], low),
+            Low::None => (&[], &[]),
+        }
+    }
 }
 
 /// A query as [`Table::scores`] takes it.
@@ -46,11 +104,12 @@ pub(crate) struct Query {
 
 impl Table {
     /// No vectors yet, and room for `count`.
-    pub(crate) fn with_capacity(dimensions: usize, count: usize) -> Table {
+    pub(crate) fn with_capacity(dimensions: usize, count: usize, precision: Precision) -> Table {
+        let blocks = count * dimensions.div_ceil(BLOCK);
         Table {
             dimensions,
-            high: Vec::with_capacity(count * dimensions.div_ceil(BLOCK)),
-            low: Vec::with_capacity(count * dimensions.div_ceil(BLOCK)),
+            high: Vec::with_capacity(blocks),
+            low: Low::with_capacity(precision, blocks),
             unit: Vec::with_capacity(count),
         }
     }
@@ -85,15 +144,33 @@ impl Table {
 
     /// Row `row`, as exact as it is kept.
     pub(crate) fn vector(&self, row: u32) -> Vector {
-        let low = &self.low[row as usize * self.blocks()..][..self.blocks()];
-        let high = self.row(row).iter().flat_map(|codes| codes.0);
-        let whole = high.zip(low.as_flattened());
-        let whole = whole.map(|(high, &low)| ((i32::from(high) << 16) + i32::from(low)) as f32);
-        Vector::normalized(whole.take(self.dimensions).collect())
+        let mut whole: Vec<i32> = self
+            .row(row)
+            .iter()
+            .flat_map(|codes| codes.0.map(|high| i32::from(high) << 16))
+            .collect();
+        let blocks = self.blocks_of(row);
+        let mut add = |low: &mut dyn Iterator<Item = i32>| {
+            whole.iter_mut().zip(low).for_each(|(whole, low)| *whole += low);
+        };
+        match &self.low {
+            Low::Sixteen(low) => add(&mut low[blocks].as_flattened().iter().map(|&low| low.into())),
+            Low::Eight(low) => {
+                add(&mut low[blocks].as_flattened().iter().map(|&low| i32::from(low) << 8));
+            }
+            Low::None => {}
+        }
+        let whole = whole.into_iter().take(self.dimensions);
+        Vector::normalized(whole.map(|whole| whole as f32).collect())
+    }
+
+    fn blocks_of(&self, row: u32) -> Range<usize> {
+        let start = row as usize * self.blocks();
+        start..start + self.blocks()
     }
 
     fn row(&self, row: u32) -> &[Codes] {
-        &self.high[row as usize * self.blocks()..][..self.blocks()]
+        &self.high[self.blocks_of(row)]
     }
 
     /// `vector` ready to be compared: cut or padded with zeros, should it not have `dimensions`
@@ -169,8 +246,13 @@ impl Table {
 
     /// The cosine of `query`, which [`Table::query`] made, and row `row`.
     pub(crate) fn score(&self, query: &Query, row: u32) -> f32 {
-        let low = &self.low[row as usize * self.blocks()..][..self.blocks()];
-        dot::exact(&query.floats, self.row(row), low) * self.unit[row as usize]
+        let (query, high, blocks) = (&query.floats, self.row(row), self.blocks_of(row));
+        let whole = match &self.low {
+            Low::Sixteen(low) => dot::exact(query, high, &low[blocks]),
+            Low::Eight(low) => dot::halves(query, high, &low[blocks]),
+            Low::None => dot::bytes(query, high),
+        };
+        whole * self.unit[row as usize]
     }
 }
 
@@ -187,11 +269,12 @@ mod tests {
     #[test]
     fn components_keep_24_bits() {
         let vector = vector(150, 3);
-        let mut table = Table::with_capacity(150, 1);
+        let mut table = Table::with_capacity(150, 1, Precision::F32);
         table.push(&vector);
         let greatest = vector.as_slice().iter().fold(0f32, |most, x| most.max(x.abs()));
         let high = table.high.iter().flat_map(|codes| codes.0);
-        let stored = high.zip(table.low.as_flattened()).map(|(high, &low)| {
+        let Low::Sixteen(low) = &table.low else { panic!("16 bits are kept of the rest") };
+        let stored = high.zip(low.as_flattened()).map(|(high, &low)| {
             f64::from((i32::from(high) << 16) + i32::from(low)) * f64::from(table.unit[0])
         });
         let stored: Vec<f64> = stored.collect();
@@ -211,7 +294,7 @@ mod tests {
     fn rough_scores_are_near_and_exact_ones_exact() {
         for dimensions in [1, 3, 64, 65, 384, 1024] {
             let vectors: Vec<Vector> = (0..20).map(|seed| vector(dimensions, seed)).collect();
-            let mut table = Table::with_capacity(dimensions, 20);
+            let mut table = Table::with_capacity(dimensions, 20, Precision::F32);
             vectors.iter().for_each(|vector| table.push(vector));
             let rows: Vec<u32> = (0..20).rev().collect();
             let (query, mut dots) = (table.query(vectors[9].as_slice()), vec![]);
@@ -226,6 +309,27 @@ mod tests {
             for &row in &rows {
                 let (score, cosine) = (table.score(&query, row), &vectors[row as usize]);
                 assert!((score - vectors[9].cosine(cosine)).abs() < 5e-7, "{dimensions}: {score}");
+            }
+        }
+    }
+
+    #[test]
+    fn fewer_bits_are_as_exact_as_they_can_be() {
+        for (precision, bits, error) in [(Precision::F16, 16, 2e-5), (Precision::Int8, 8, 4e-3)] {
+            let vectors: Vec<Vector> = (0..20).map(|seed| vector(384, seed)).collect();
+            let mut table = Table::with_capacity(384, 20, precision);
+            vectors.iter().for_each(|vector| table.push(vector));
+            let query = table.query(vectors[9].as_slice());
+            assert_eq!(table.low.bits(), bits);
+            for (row, vector) in (0..20).zip(&vectors) {
+                let (score, cosine) = (table.score(&query, row), vectors[9].cosine(vector));
+                assert!((score - cosine).abs() < error, "{bits} bits: {score} {cosine}");
+                // What is read back is stored again as it was.
+                let mut again = Table::with_capacity(384, 1, precision);
+                again.push(&table.vector(row));
+                assert_eq!(again.row(0), table.row(row));
+                let back = vector.cosine(&table.vector(row));
+                assert!(back > 1.0 - error, "{bits} bits: {back}");
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::dot;
 /// An embedding of length one.
 ///
 /// Its distance is one minus the cosine, so a hit's score is one minus its distance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Vector(Box<[f32]>);
 
 impl Vector {

@@ -1,6 +1,6 @@
 //! A graph, built, written, read and searched.
 
-use trine_index::{Bitmap, BuildOptions, Graph, Hit, IndexError, Vector};
+use trine_index::{Bitmap, BuildOptions, Graph, Hit, IndexError, Precision, Vector};
 
 /// Numbers that look random, from -1 to 1.
 fn random(seed: u64) -> impl FnMut() -> f32 {
@@ -198,16 +198,42 @@ fn changed_bytes_are_refused_or_harmless() {
     assert!(refused > 300 && read > 100, "{refused} refused, {read} read");
 }
 
-/// Lengths as great as can be written allocate nothing: the bytes do not fill them.
+/// Lengths as great as can be written are refused.
 #[test]
 fn great_lengths_in_few_bytes_are_refused() {
-    for dimensions in [1u32, 64, 65_536, u32::MAX] {
-        for count in [1u32, 1 << 24, u32::MAX] {
-            for layers in [0u32, 1, u32::MAX] {
-                let head = [2, dimensions, count, layers, u32::MAX, count];
-                let bytes: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
-                assert!(Graph::from_bytes(&bytes).is_err(), "{head:?}");
+    let bytes = build(clustered(40, 20, 4)).to_bytes();
+    // The length of each array, and the numbers of the first.
+    for at in (8..72).step_by(8).chain((72..92).step_by(4)) {
+        for great in [1u64 << 20, 1 << 31, u64::from(u32::MAX), u64::MAX] {
+            let (mut bytes, width) = (bytes.clone(), if at < 72 { 8 } else { 4 });
+            bytes[at..at + width].copy_from_slice(&great.to_le_bytes()[..width]);
+            assert!(Graph::from_bytes(&bytes).is_err(), "{great} at {at}");
+        }
+    }
+}
+
+/// Fewer bits of vectors change no walk; what it finds is scored as well as they allow.
+#[test]
+fn every_precision_walks_alike() {
+    let vectors = clustered(3000, 24, 5);
+    let exact = build(vectors.clone());
+    for (precision, error) in [(Precision::F16, 1e-4), (Precision::Int8, 0.01)] {
+        let mut silent = |_| Ok::<(), IndexError>(());
+        let options = BuildOptions { precision, threads: 1, ..BuildOptions::default() };
+        let graph = Graph::build(vectors.clone(), options, &mut silent).unwrap();
+        let bytes = graph.to_bytes();
+        assert!(bytes.len() < exact.to_bytes().len());
+        let graph = Graph::from_bytes(&bytes).unwrap();
+        assert_eq!(graph.precision(), precision);
+        for query in vectors.iter().step_by(100) {
+            let hits = graph.scan(query, 10, None);
+            let numbers: Vec<u32> = hits.iter().map(|hit| hit.passage).collect();
+            for (hit, cosine) in hits.iter().zip(exact.cosines(query, &numbers)) {
+                assert!((hit.score - cosine).abs() < error, "{precision:?}: {hit:?} {cosine}");
             }
+            let truth = exact.scan(query, 10, None);
+            let known = truth.iter().filter(|hit| numbers.contains(&hit.passage)).count();
+            assert!(known >= 8, "{precision:?}: {known} of 10");
         }
     }
 }

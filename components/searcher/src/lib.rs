@@ -3,8 +3,12 @@
 
 use std::cell::RefCell;
 
-use trine_guest_nn::{Parts, memory};
-use trine_index::{Bitmap, Graph, Hit, Vector, setup};
+use trine_guest_nn::memory;
+use trine_index::lexical::Bm25;
+use trine_index::{
+    Admitted, Bitmap, Fusion, Graph, GraphReader, Hit, Index, Likeness, SearchOptions,
+    SegmentReader, Vector, setup,
+};
 
 #[global_allocator]
 static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
@@ -21,6 +25,7 @@ mod bindings {
                 export search: func(query: list<f32>, k: u32, ef: u32) -> list<tuple<u32, f32>>;
                 export admit: func(passages: list<u32>);
                 export search-admitted: func(query: list<f32>, k: u32) -> list<tuple<u32, f32>>;
+                export search-whole: func(query: list<f32>, words: string, k: u32) -> list<u32>;
             }
         ",
         world: "trine:bench/searcher",
@@ -28,8 +33,9 @@ mod bindings {
 }
 
 thread_local! {
-    static PARTS: RefCell<Parts> = const { RefCell::new(Parts::new()) };
+    static READERS: RefCell<(GraphReader, SegmentReader)> = RefCell::default();
     static GRAPH: RefCell<Option<Graph>> = const { RefCell::new(None) };
+    static INDEX: RefCell<Option<Index>> = const { RefCell::new(None) };
     /// None admits all.
     static ADMITTED: RefCell<Option<Bitmap>> = const { RefCell::new(None) };
 }
@@ -37,14 +43,26 @@ thread_local! {
 struct Component;
 
 impl bindings::exports::trine::rag::snapshot::Guest for Component {
+    /// A graph alone, or behind `whole/` the parts of a segment.
     fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
-        PARTS.with_borrow_mut(|parts| parts.append(part, chunk, &[setup::GRAPH]))
+        READERS.with_borrow_mut(|(graph, segment)| {
+            let pushed = match part.strip_prefix("whole/") {
+                Some(part) => segment.push(part, &chunk),
+                None if part == setup::GRAPH => graph.push(&chunk),
+                None => return Err(format!("no part is called `{part}`")),
+            };
+            pushed.map_err(|error| error.to_string())
+        })
     }
 
     fn finish() -> Result<(), String> {
-        let bytes = PARTS.take().take(setup::GRAPH)?;
-        GRAPH.set(Some(Graph::from_bytes(&bytes).map_err(|e| e.to_string())?));
-        drop(bytes);
+        let (graph, segment) = READERS.take();
+        if !graph.is_empty() {
+            GRAPH.set(Some(graph.finish().map_err(|e| e.to_string())?));
+        }
+        if !segment.is_empty() {
+            INDEX.set(Some(Index::new(segment.finish().map_err(|e| e.to_string())?)));
+        }
         memory::sealed();
         Ok(())
     }
@@ -71,6 +89,29 @@ impl bindings::Guest for Component {
         ADMITTED.with_borrow(|admitted| {
             let query = Vector::normalized(query);
             with_graph(|graph| graph.search(&query, k as usize, admitted.as_ref()))
+        })
+    }
+
+    /// The `k` passages of a whole segment that are most like `query`, `words`, or both: what is
+    /// empty is not compared.
+    fn search_whole(query: Vec<f32>, words: String, k: u32) -> Vec<u32> {
+        let vector = Vector::normalized(query);
+        let likeness = match (vector.dimensions(), words.as_str()) {
+            (0, words) => Likeness::Lexical(words),
+            (_, "") => Likeness::Dense(&vector),
+            (_, words) => Likeness::Hybrid(&vector, words, Fusion::Weighted),
+        };
+        let options = SearchOptions {
+            k: k as usize,
+            exact: false,
+            bm25: Bm25::default(),
+            admitted: Admitted::default(),
+            per_document: None,
+            diversity: None,
+        };
+        INDEX.with_borrow(|index| {
+            let found = index.as_ref().map(|index| index.search(&[likeness], &options));
+            found.unwrap_or_default().iter().map(|found| found.passage).collect()
         })
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! A slot:
 //! 0     magic        8 bytes   89 'T' 'R' 'I' 'N' 'E' 0D 0A
-//! 8     version      u32 LE    3
+//! 8     version      u32 LE    4
 //! 12    reserved     u32 LE    0
 //! 16    generation   u64 LE    from 1
 //! 24    toc offset   u64 LE
@@ -35,11 +35,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use appender::Appender;
-pub use reader::Reader;
-pub use writer::Writer;
+pub use reader::{Pieces, Reader};
+pub use writer::{WriteSection, Writer};
 
 /// The format's version that this build reads and writes.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A table of contents is a few kilobytes; more is no bundle of ours.
 const LONGEST_TOC: u64 = 1 << 20;

@@ -87,44 +87,72 @@ impl Reader {
     pub fn read(&self, name: &str) -> Result<Vec<u8>, BundleError> {
         let length = self.section(name)?.length;
         let mut bytes = Vec::with_capacity(usize::try_from(length.min(self.size)).unwrap_or(0));
-        self.chunks(name, &mut |chunk| bytes.extend_from_slice(chunk))?;
+        for piece in self.pieces(name)? {
+            bytes.extend_from_slice(&piece?);
+        }
         Ok(bytes)
     }
 
     /// Checks a section against its digest.
     pub fn check(&self, name: &str) -> Result<(), BundleError> {
-        self.chunks(name, &mut |_| ())
+        self.pieces(name)?.try_for_each(|piece| piece.map(drop))
     }
 
-    /// Hands a section over piece by piece; what came is only to be believed at the end.
-    fn chunks(&self, name: &str, take: &mut dyn FnMut(&[u8])) -> Result<(), BundleError> {
+    /// A section piece by piece; what came is only to be believed when all has come, as the last
+    /// piece is an error where the digest is wrong.
+    pub fn pieces(&self, name: &str) -> Result<Pieces<'_>, BundleError> {
         let section = self.section(name)?;
-        let at = |error| BundleError::Io { path: self.path.clone(), error };
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(section.offset)).map_err(at)?;
-        let mut digest = Sha256::new();
-        let mut buffer = vec![0; CHUNK.min(section.length as usize)];
-        let mut left = section.length;
-        while left > 0 {
-            let chunk = &mut buffer[..left.min(CHUNK as u64) as usize];
-            file.read_exact(chunk).map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => {
-                    BundleError::Truncated { path: self.path.clone() }
-                }
-                _ => at(error),
-            })?;
-            digest.update(&*chunk);
-            take(chunk);
-            left -= chunk.len() as u64;
-        }
-        if hex(&digest.finalize()) != section.sha256 {
-            let what = format!("section `{name}`");
-            return Err(BundleError::Damaged { path: self.path.clone(), what });
-        }
-        Ok(())
+        let (digest, offset, left) = (Sha256::new(), section.offset, section.length);
+        Ok(Pieces { reader: self, section, digest, offset, left, ended: false })
     }
 
     pub(crate) fn slot(&self) -> Slot {
         self.slot
+    }
+}
+
+/// What [`Reader::pieces`] gives.
+pub struct Pieces<'a> {
+    reader: &'a Reader,
+    section: &'a Section,
+    digest: Sha256,
+    offset: u64,
+    left: u64,
+    ended: bool,
+}
+
+impl Pieces<'_> {
+    fn read(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut piece = vec![0; self.left.min(CHUNK as u64) as usize];
+        let mut file = &self.reader.file;
+        file.seek(SeekFrom::Start(self.offset))?;
+        file.read_exact(&mut piece)?;
+        self.digest.update(&piece);
+        self.offset += piece.len() as u64;
+        self.left -= piece.len() as u64;
+        Ok(piece)
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Result<Vec<u8>, BundleError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let path = || self.reader.path.clone();
+        if self.left > 0 {
+            let piece = self.read().map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => BundleError::Truncated { path: path() },
+                _ => BundleError::Io { path: path(), error },
+            });
+            self.ended = piece.is_err();
+            return Some(piece);
+        }
+        self.ended = true;
+        let right = hex(&self.digest.finalize_reset()) == self.section.sha256;
+        let what = || format!("section `{}`", self.section.name);
+        (!right).then(|| Err(BundleError::Damaged { path: path(), what: what() }))
     }
 }

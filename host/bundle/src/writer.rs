@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::slot::{CONTENTS, Slot};
-use crate::{Appender, BundleError, Section, hex, sha256_hex};
+use crate::{Appender, BundleError, Section, hex};
+
+/// Writes a section.
+pub type WriteSection<'a> = dyn FnMut(&mut dyn Write) -> std::io::Result<()> + 'a;
 
 /// A bundle being written.
 pub struct Writer {
@@ -35,6 +38,16 @@ impl Writer {
     /// Appends a section.
     pub fn section(&mut self, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
         let written = self.contents.section(self.file.as_file_mut(), name, bytes);
+        written.map_err(|error| self.io(error))
+    }
+
+    /// Appends a section that `write` writes piece by piece.
+    pub fn section_with(
+        &mut self,
+        name: &str,
+        write: &mut WriteSection,
+    ) -> Result<(), BundleError> {
+        let written = self.contents.section_with(self.file.as_file_mut(), name, write);
         written.map_err(|error| self.io(error))
     }
 
@@ -93,10 +106,21 @@ impl Contents {
         name: &str,
         bytes: &[u8],
     ) -> std::io::Result<()> {
+        self.section_with(file, name, &mut |out| out.write_all(bytes))
+    }
+
+    fn section_with(
+        &mut self,
+        file: &mut File,
+        name: &str,
+        write: &mut WriteSection,
+    ) -> std::io::Result<()> {
         file.seek(SeekFrom::Start(self.end))?;
-        file.write_all(bytes)?;
-        let (name, offset, length) = (name.to_owned(), self.end, bytes.len() as u64);
-        self.sections.push(Section { name, offset, length, sha256: sha256_hex(bytes) });
+        let mut out = Digesting { file, digest: Sha256::new(), length: 0 };
+        write(&mut out)?;
+        let (name, offset, length) = (name.to_owned(), self.end, out.length);
+        let sha256 = hex(&out.digest.finalize());
+        self.sections.push(Section { name, offset, length, sha256 });
         self.end += length;
         Ok(())
     }
@@ -118,6 +142,26 @@ impl Contents {
             toc_length: table.len() as u64,
             toc_digest: Sha256::digest(&table).into(),
         })
+    }
+}
+
+/// A file of which is known what was written to it.
+struct Digesting<'a> {
+    file: &'a mut File,
+    digest: Sha256,
+    length: u64,
+}
+
+impl Write for Digesting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -16,10 +16,10 @@ use trine_inference::gpu::GpuOptions;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::ModelStore;
 
-pub use bench::{Bench, BenchCommand, BenchRerank, BenchServe, IndexFiles};
+pub use bench::{Bench, BenchCommand, BenchRerank, BenchScale, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
 pub use gpu::GpuArgs;
-pub use index::{Build, ChunkingArg, Index};
+pub use index::{Build, ChunkingArg, Index, VectorsArg};
 pub use keep::{Add, ChangeArgs, Compact, Remove, Update, Watch};
 pub use search::{Ask, ModeArg, Search};
 pub use serve::{LimitArgs, Serve};

@@ -5,6 +5,7 @@ mod filtered;
 mod gpu;
 mod index;
 mod model;
+mod scale;
 mod serve;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ const QUERY: &str = "How do I ask for a day off?";
 pub fn run(args: Bench, common: &Common) -> Result<()> {
     match args.command {
         BenchCommand::Gpu { json, quick } => gpu::run(common, json, quick),
+        BenchCommand::Scale(args) => scale::run(&args, common),
         BenchCommand::Serve(args) => serve::run(args, common),
         BenchCommand::Rerank(args) => model::rerank(&args, common),
         BenchCommand::Embed { tokens, embedder, rounds, json } => {

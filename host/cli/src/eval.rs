@@ -110,6 +110,7 @@ fn index(args: &Eval, bundle: &Path, common: &Common) -> Result<()> {
         overlap: 0,
         bm25_k1: Bm25::default().k1,
         bm25_b: Bm25::default().b,
+        vectors: args.vectors,
         app: None,
     };
     let paths: [PathBuf; 1] = [corpus];

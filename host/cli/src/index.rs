@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
-use trine_node::{Bm25, BuildOptions, Built, Input, NodeError, Report, build};
+use trine_node::{Bm25, BuildOptions, Built, Input, NodeError, Precision, Report, build};
 
 use crate::args::{Build, Common, Index};
 use crate::progress::Building;
@@ -41,6 +41,7 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
         chunking: args.chunking.into(),
         overlap: args.overlap.into(),
         bm25: Bm25 { k1: args.bm25_k1, b: args.bm25_b },
+        vectors: args.vectors.map(Precision::from),
         engine: common.engine()?,
         app: args.app.clone(),
     };

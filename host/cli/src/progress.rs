@@ -49,6 +49,7 @@ pub struct Building {
     lines: bool,
     /// Tenths of the corpus that a line was printed for.
     tenths: u64,
+    said: String,
 }
 
 impl Building {
@@ -61,7 +62,7 @@ impl Building {
         } else {
             styled(0, "{msg} {bar:30} {bytes}/{total_bytes}, {eta} left")
         };
-        Building { bar, lines: !quiet && !terminal, tenths: 0 }
+        Building { bar, lines: !quiet && !terminal, tenths: 0, said: String::new() }
     }
 
     /// Takes notice of a step.
@@ -98,10 +99,11 @@ impl Building {
         }
     }
 
-    fn say(&self, text: String) {
+    fn say(&mut self, text: String) {
         self.bar.set_message(text.clone());
-        if self.lines {
+        if self.lines && text != self.said {
             eprintln!("{text}");
+            self.said = text;
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use trine_bundle::Reader;
+use trine_index::Precision;
 use trine_index::setup::Scoring;
 
 use crate::NodeError;
@@ -45,6 +46,9 @@ pub struct About {
     pub chunking: Chunking,
     /// Tokens that neighbouring passages share at most.
     pub overlap: usize,
+    /// How exactly vectors are kept; as exactly as their number allows when absent.
+    #[serde(default)]
+    pub vectors: Option<Precision>,
     /// The files and folders that it was made from, as whole paths of the machine it was made on.
     pub paths: Vec<PathBuf>,
     /// Embeds queries and passages.

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use trine_bundle::Writer;
 use trine_corpus::Report;
-use trine_index::Vector;
 use trine_index::lexical::Bm25;
 use trine_index::setup::{
     self, Calibration, GeneratorSetup, ReaderSetup, RerankerSetup, RetrieverSetup,
 };
+use trine_index::{Precision, Vector};
 use trine_inference::{Engine, EngineOptions};
 use trine_runtime::snapshot::{Part, snapshot};
 
@@ -17,8 +17,9 @@ use crate::about::{
 };
 use crate::application::{Application, Role};
 use crate::embed::{Cut, Gather, embed};
+use crate::living::{self, BaseOptions, Document};
 use crate::models::Loaded;
-use crate::{ModelStore, NodeError, living};
+use crate::{ModelStore, NodeError};
 
 /// Evidence under which the extractive generator abstains. Of 40 questions on two handbooks and 20
 /// that neither answers, it keeps silent on 8 of the former and answers 2 of the latter.
@@ -54,6 +55,8 @@ pub struct BuildOptions {
     pub overlap: usize,
     /// How words are weighed.
     pub bm25: Bm25,
+    /// How exactly vectors are kept; as exactly as their number allows when absent.
+    pub vectors: Option<Precision>,
     /// The device that embeds, and the threads that also build the index.
     pub engine: EngineOptions,
     /// Another application than the built-in one.
@@ -101,16 +104,8 @@ pub fn build(
     models: &ModelStore,
     progress: &dyn Fn(Step) -> Result<(), NodeError>,
 ) -> Result<Built, NodeError> {
-    let application = Application::load(options.app.as_deref())?;
-    // Writing comes last, but where nothing can be written nothing need be computed.
-    let mut writer = Writer::create(input.output)?;
-    let embedder = models.load(&options.embedder)?.must_embed("retriever")?;
-    let reranker = match &options.reranker {
-        name if *name == options.embedder => embedder.clone(),
-        name => models.load(name)?.must_rerank()?,
-    };
-    let reader = options.reader.as_ref().map(|name| models.load(name)?.must_read()).transpose()?;
-
+    let assembly = Assembly::start(input.output, options, models)?;
+    let embedder = &assembly.models.embedder;
     let engine = Engine::start(embedder.embedding_graphs()?, options.engine.clone())?;
     let BuildOptions { chunking, overlap, .. } = *options;
     let gathered = Gather {
@@ -123,38 +118,102 @@ pub fn build(
     };
     let gathered = gathered.run(input.paths)?;
     drop(engine);
-
-    let documents = gathered.documents;
-    let passages = documents.iter().map(|document| document.passages.len()).sum::<usize>();
-    let first = documents.first().and_then(|document| document.vectors.first());
-    let about = About {
-        trine: env!("CARGO_PKG_VERSION").to_owned(),
-        documents: documents.len() as u64,
-        passages: passages as u64,
-        dimensions: first.map_or(0, Vector::dimensions),
-        chunking,
-        overlap,
-        paths: whole_paths(input.paths)?,
-        embedder: embedder.reference()?,
-        reranker: reranker.reference()?,
-        scoring: reranker.scoring(),
-        generator: embedder.reference()?,
-        reader: reader.as_ref().map(Loaded::reference).transpose()?,
-    };
-    let mut connected = |done| progress(Step::Graph { vectors: passages, done });
-    connected(0)?;
-    living::write_base(&mut writer, documents, options.engine.threads, &mut connected)?;
-    let roles = Roles { embedder: &embedder, reranker: &reranker, reader: reader.as_ref() };
-    write_application(&mut writer, &application, roles, progress)?;
-    writer.section(
-        RETRIEVER_SETUP,
-        &json(&retriever_setup(&embedder, about.documents, options.bm25))?,
-    )?;
-    writer.section(TOKENIZER, &embedder.tokenizer)?;
-    writer.section(ABOUT, &json(&about)?)?;
-    progress(Step::Writing)?;
-    let digest = writer.finish()?;
+    let paths = whole_paths(input.paths)?;
+    let (about, digest) = assembly.finish(gathered.documents, paths, progress)?;
     Ok(Built { about, digest, report: gathered.report, truncated: gathered.truncated })
+}
+
+/// Builds a bundle at `output` of documents that are embedded already; returns what it says of
+/// itself, and its content digest.
+pub fn assemble(
+    output: &Path,
+    documents: Vec<Document>,
+    options: &BuildOptions,
+    models: &ModelStore,
+    progress: &dyn Fn(Step) -> Result<(), NodeError>,
+) -> Result<(About, String), NodeError> {
+    Assembly::start(output, options, models)?.finish(documents, vec![], progress)
+}
+
+/// A bundle on its way.
+struct Assembly<'a> {
+    options: &'a BuildOptions,
+    application: Application,
+    writer: Writer,
+    models: Models,
+}
+
+/// The models that components are told of.
+struct Models {
+    embedder: Loaded,
+    reranker: Loaded,
+    reader: Option<Loaded>,
+}
+
+impl Models {
+    fn load(options: &BuildOptions, store: &ModelStore) -> Result<Models, NodeError> {
+        let embedder = store.load(&options.embedder)?.must_embed("retriever")?;
+        let reranker = match &options.reranker {
+            name if *name == options.embedder => embedder.clone(),
+            name => store.load(name)?.must_rerank()?,
+        };
+        let read = |name: &String| store.load(name)?.must_read();
+        let reader = options.reader.as_ref().map(read).transpose()?;
+        Ok(Models { embedder, reranker, reader })
+    }
+}
+
+impl<'a> Assembly<'a> {
+    /// Sees that all that is needed is there.
+    fn start(
+        output: &Path,
+        options: &'a BuildOptions,
+        models: &ModelStore,
+    ) -> Result<Assembly<'a>, NodeError> {
+        let application = Application::load(options.app.as_deref())?;
+        // Writing comes last, but where nothing can be written nothing need be computed.
+        let writer = Writer::create(output)?;
+        let models = Models::load(options, models)?;
+        Ok(Assembly { options, application, writer, models })
+    }
+
+    fn finish(
+        self,
+        documents: Vec<Document>,
+        paths: Vec<PathBuf>,
+        progress: &dyn Fn(Step) -> Result<(), NodeError>,
+    ) -> Result<(About, String), NodeError> {
+        let Assembly { options, application, mut writer, models } = self;
+        let Models { embedder, reranker, reader } = &models;
+        let passages = documents.iter().map(|document| document.passages.len()).sum::<usize>();
+        let first = documents.first().and_then(|document| document.vectors.first());
+        let about = About {
+            trine: env!("CARGO_PKG_VERSION").to_owned(),
+            documents: documents.len() as u64,
+            passages: passages as u64,
+            dimensions: first.map_or(0, Vector::dimensions),
+            chunking: options.chunking,
+            overlap: options.overlap,
+            vectors: options.vectors,
+            paths,
+            embedder: embedder.reference()?,
+            reranker: reranker.reference()?,
+            scoring: reranker.scoring(),
+            generator: embedder.reference()?,
+            reader: reader.as_ref().map(Loaded::reference).transpose()?,
+        };
+        let mut connected = |done| progress(Step::Graph { vectors: passages, done });
+        connected(0)?;
+        let base = BaseOptions { threads: options.engine.threads, vectors: options.vectors };
+        living::write_base(&mut writer, documents, base, &mut connected)?;
+        write_application(&mut writer, &application, &models, progress)?;
+        let setup = retriever_setup(embedder, about.documents, options.bm25);
+        writer.section(RETRIEVER_SETUP, &json(&setup)?)?;
+        writer.section(TOKENIZER, &embedder.tokenizer)?;
+        writer.section(ABOUT, &json(&about)?)?;
+        progress(Step::Writing)?;
+        Ok((about, writer.finish()?))
+    }
 }
 
 /// Paths that mean the same wherever a later command is given.
@@ -166,19 +225,11 @@ pub(crate) fn whole_paths(paths: &[PathBuf]) -> Result<Vec<PathBuf>, NodeError> 
     paths.iter().map(whole).collect()
 }
 
-/// The models that components are told of.
-#[derive(Clone, Copy)]
-struct Roles<'a> {
-    embedder: &'a Loaded,
-    reranker: &'a Loaded,
-    reader: Option<&'a Loaded>,
-}
-
 /// Writes the manifest and the components: filled, but for the retriever, whose parts change.
 fn write_application(
     writer: &mut Writer,
     application: &Application,
-    roles: Roles,
+    models: &Models,
     progress: &dyn Fn(Step) -> Result<(), NodeError>,
 ) -> Result<(), NodeError> {
     writer.section(SPIN_TOML, application.text.as_bytes())?;
@@ -189,8 +240,8 @@ fn write_application(
             Ok::<_, NodeError>(snapshot(role.name(), &component, parts)?)
         };
         let component = match Role::of(&application.manifest, file) {
-            Some(role @ Role::Reranker) => fill(role, reranker_parts(roles.reranker)?)?,
-            Some(role @ Role::Generator) => fill(role, generator_parts(roles)?)?,
+            Some(role @ Role::Reranker) => fill(role, reranker_parts(&models.reranker)?)?,
+            Some(role @ Role::Generator) => fill(role, generator_parts(models)?)?,
             Some(Role::Retriever) | None => component,
         };
         writer.section(&component_section(file), &component)?;
@@ -223,15 +274,15 @@ fn reranker_parts(reranker: &Loaded) -> Result<Vec<Part<'_>>, NodeError> {
     ])
 }
 
-fn generator_parts(roles: Roles<'_>) -> Result<Vec<Part<'_>>, NodeError> {
-    let Roles { embedder: encoder, reader, .. } = roles;
+fn generator_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {
+    let Models { embedder: encoder, reader, .. } = models;
     let setup = GeneratorSetup {
         model: encoder.name.clone(),
         graph: encoder.embedding_graph(),
         max_tokens: encoder.window(),
         pooling: encoder.pooling(),
         threshold: if reader.is_some() { READER_THRESHOLD } else { THRESHOLD },
-        reader: reader.map(|reader| ReaderSetup {
+        reader: reader.as_ref().map(|reader| ReaderSetup {
             model: reader.name.clone(),
             graph: reader.name.clone(),
             max_tokens: reader.window(),
@@ -242,7 +293,7 @@ fn generator_parts(roles: Roles<'_>) -> Result<Vec<Part<'_>>, NodeError> {
         Part::bytes(setup::SETUP, json(&setup)?),
         Part::bytes(setup::TOKENIZER, &encoder.tokenizer),
     ];
-    if let Some(reader) = reader.filter(|reader| reader.tokenizer != encoder.tokenizer) {
+    if let Some(reader) = reader.as_ref().filter(|reader| reader.tokenizer != encoder.tokenizer) {
         parts.push(Part::bytes(setup::READER_TOKENIZER, &reader.tokenizer));
     }
     Ok(parts)

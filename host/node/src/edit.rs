@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use trine_bundle::{Appender, Reader, Writer};
+use trine_index::Precision;
 use trine_index::setup::RetrieverSetup;
 
 use crate::about::{ABOUT, About, RETRIEVER_SETUP, json};
-use crate::living::{self, BASE, DELTA, Document, Entry, Living};
+use crate::living::{self, BASE, BaseOptions, DELTA, Document, Entry, Living};
 use crate::{NodeError, Step};
 
 /// When a change makes a new base instead of a delta, and how.
@@ -94,7 +95,7 @@ impl Edit {
         let documents = living.fold(appender.reader())?;
         let mut writer = Writer::create(appender.path())?;
         copy_rest(appender.reader(), &mut writer, &about)?;
-        base(&mut writer, documents, folding, progress)?;
+        base(&mut writer, documents, about.vectors, folding, progress)?;
         progress(Step::Writing)?;
         Ok(Committed { digest: writer.replace(appender)?, folded: true, wants_folding: false })
     }
@@ -128,7 +129,7 @@ pub fn fold(
     let entries: Vec<Entry> = documents.iter().map(|document| document.entry.clone()).collect();
     // Beside the bundle, as everything that is not finished.
     let mut writer = Writer::create(path)?;
-    base(&mut writer, documents, folding, progress)?;
+    base(&mut writer, documents, About::read(&reader)?.vectors, folding, progress)?;
 
     let appender = Appender::open(path, &|| ())?;
     let now = appender.reader();
@@ -147,13 +148,15 @@ pub fn fold(
 fn base(
     writer: &mut Writer,
     documents: Vec<Document>,
+    precision: Option<Precision>,
     folding: &Folding,
     progress: &dyn Fn(Step) -> Result<(), NodeError>,
 ) -> Result<(), NodeError> {
     let vectors = documents.iter().map(|document| document.vectors.len()).sum();
     let mut connected = |done| progress(Step::Graph { vectors, done });
     connected(0)?;
-    living::write_base(writer, documents, folding.threads, &mut connected)
+    let options = BaseOptions { threads: folding.threads, vectors: precision };
+    living::write_base(writer, documents, options, &mut connected)
 }
 
 fn base_digests(reader: &Reader) -> Vec<&str> {

@@ -25,7 +25,7 @@ mod parts;
 mod update;
 
 pub use about::{ABOUT, About, Chunking, ModelRef, RETRIEVER_SETUP};
-pub use build::{BuildOptions, Built, Input, Step, build};
+pub use build::{BuildOptions, Built, Input, Step, assemble, build};
 pub use edit::{Committed, Edit, Folding, fold};
 pub use error::NodeError;
 pub use extract::extract;
@@ -34,6 +34,7 @@ pub use models::ModelStore;
 pub use open::{Node, OpenOptions, open, open_all};
 pub use pairs::pairs;
 pub use trine_corpus::Report;
+pub use trine_index::Precision;
 pub use trine_index::lexical::Bm25;
 pub use update::{Change, Changed, Keeper, KeeperOptions, stamp};
 

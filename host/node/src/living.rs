@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use trine_bundle::{Appender, Reader, Writer};
 use trine_index::setup;
 use trine_index::{
-    BuildOptions, Contents, Fields, Graph, IndexError, MediaType, Metadata, Passage, Passages,
-    Segment, SegmentOptions, Vector,
+    BuildOptions, Contents, Fields, GraphReader, IndexError, MediaType, Metadata, Passage,
+    PassagesReader, Precision, Segment, SegmentOptions, Vector,
 };
 
 use crate::NodeError;
@@ -26,7 +26,8 @@ pub(crate) const DOCUMENTS: &str = "documents";
 /// Part of the delta: the numbers of removed base passages, sorted, as a postcard `Vec<u32>`.
 const REMOVED: &str = "removed";
 /// The delta is never walked, so its graph need not be good.
-const DELTA_GRAPH: BuildOptions = BuildOptions { ef_construction: 8, seed: 0, threads: 1 };
+const DELTA_GRAPH: BuildOptions =
+    BuildOptions { ef_construction: 8, seed: 0, threads: 1, precision: Precision::F32 };
 
 /// A document that a segment holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,7 +240,15 @@ impl Living {
     }
 
     fn delta_parts(&self) -> Result<Vec<(&'static str, Vec<u8>)>, NodeError> {
-        segment_parts(self.delta.clone(), DELTA_GRAPH, &mut |_| Ok(()))
+        let options = SegmentOptions { graph: DELTA_GRAPH, ..SegmentOptions::default() };
+        let (entries, segment) = segment(self.delta.clone(), options, &mut |_| Ok(()))?;
+        let mut parts = vec![(DOCUMENTS, encoded(&entries)?)];
+        for (name, part) in segment.parts() {
+            let mut bytes = vec![];
+            part.write(&mut bytes).map_err(|e| NodeError::malformed("documents", e))?;
+            parts.push((name, bytes));
+        }
+        Ok(parts)
     }
 
     /// All live documents, for a new base; those of the base are read from `reader`, which is
@@ -258,48 +267,58 @@ pub(crate) fn has_delta(reader: &Reader) -> bool {
     reader.section(&format!("{DELTA}{REMOVED}")).is_ok()
 }
 
+/// How a base is built.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BaseOptions {
+    /// Threads to build on; 0 takes as many as the machine has.
+    pub threads: usize,
+    /// How exactly vectors are kept; as exactly as their number allows when absent.
+    pub vectors: Option<Precision>,
+}
+
 /// Writes documents as a base. `progress` is told how many vectors are connected.
 pub fn write_base(
     writer: &mut Writer,
     documents: Vec<Document>,
-    threads: usize,
+    options: BaseOptions,
     progress: &mut dyn FnMut(usize) -> Result<(), NodeError>,
 ) -> Result<(), NodeError> {
-    let graph = BuildOptions { threads, ..BuildOptions::default() };
-    for (name, bytes) in segment_parts(documents, graph, progress)? {
-        writer.section(&format!("{BASE}{name}"), &bytes)?;
+    let graph = BuildOptions { threads: options.threads, ..BuildOptions::default() };
+    let options = SegmentOptions { graph, precision: options.vectors, ..SegmentOptions::default() };
+    let (entries, segment) = segment(documents, options, progress)?;
+    for (name, part) in segment.parts() {
+        writer.section_with(&format!("{BASE}{name}"), &mut |out| part.write(out))?;
     }
+    writer.section(&format!("{BASE}{DOCUMENTS}"), &encoded(&entries)?)?;
     Ok(())
 }
 
-/// The parts of a segment that holds `documents`, by name.
-fn segment_parts(
+/// A segment that holds `documents`, and the list of them.
+fn segment(
     documents: Vec<Document>,
-    graph: BuildOptions,
+    options: SegmentOptions,
     progress: &mut dyn FnMut(usize) -> Result<(), NodeError>,
-) -> Result<Vec<(&'static str, Vec<u8>)>, NodeError> {
-    let (mut entries, mut passages, mut vectors, mut fields) = (vec![], vec![], vec![], vec![]);
+) -> Result<(Vec<Entry>, Segment), NodeError> {
+    let count = documents.iter().map(|document| document.passages.len()).sum();
+    let (mut passages, mut vectors) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut entries, mut fields) = (vec![], vec![]);
     for document in documents {
         fields.push((document.fields, document.entry.passages));
         entries.push(document.entry);
         passages.extend(document.passages);
         vectors.extend(document.vectors);
     }
-    let options = SegmentOptions { graph, ..SegmentOptions::default() };
     let plain = |p: &Passage| trine_text::plain(&p.text, p.media_type == MediaType::Markdown);
     let contents = Contents { passages: &passages, vectors, documents: fields };
-    let segment = Segment::build(contents, plain, options, progress)?;
-    let mut parts = Vec::from(segment.to_parts()?);
-    parts.push((DOCUMENTS, encoded(&entries)?));
-    Ok(parts)
+    Ok((entries, Segment::build(contents, plain, options, progress)?))
 }
 
 /// The documents of one of a bundle's segments.
 pub(crate) fn documents(reader: &Reader, segment: &str) -> Result<Vec<Document>, NodeError> {
     let name = |part: &str| format!("{segment}{part}");
     let entries: Vec<Entry> = postcard_section(reader, &name(DOCUMENTS))?;
-    let passages = Passages::from_bytes(reader.read(&name(setup::PASSAGES))?)?;
-    let graph = Graph::from_bytes(&reader.read(&name(setup::GRAPH))?)?;
+    let passages = coming_in(reader, &name(setup::PASSAGES), PassagesReader::push)?.finish()?;
+    let graph = coming_in(reader, &name(setup::GRAPH), GraphReader::push)?.finish()?;
     let metadata = Metadata::from_bytes(&reader.read(&name(setup::METADATA))?);
     let fields = metadata.map_err(IndexError::from)?.to_fields();
     let counted: usize = entries.iter().map(|entry| entry.passages as usize).sum();
@@ -315,6 +334,19 @@ pub(crate) fn documents(reader: &Reader, segment: &str) -> Result<Vec<Document>,
         Document { entry, passages, vectors, fields }
     };
     Ok(entries.into_iter().zip(fields).map(document).collect())
+}
+
+/// What reads a section piece by piece, when it has read all of it.
+fn coming_in<R: Default>(
+    reader: &Reader,
+    name: &str,
+    push: fn(&mut R, &[u8]) -> Result<(), IndexError>,
+) -> Result<R, NodeError> {
+    let mut coming = R::default();
+    for piece in reader.pieces(name)? {
+        push(&mut coming, &piece?)?;
+    }
+    Ok(coming)
 }
 
 fn postcard_section<T: serde::de::DeserializeOwned>(

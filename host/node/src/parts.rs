@@ -33,9 +33,12 @@ pub(crate) fn source<'a>(
         if parts.is_empty() {
             return Ok(component);
         }
-        let mut parts = parts.into_iter().map(|(name, section)| {
-            Ok::<_, NodeError>(Part::bytes(name, reader.read(&section.name)?))
-        });
+        // Piece by piece: parts may be larger than what else a start needs.
+        let pieces = |(name, section): (&'a str, &Section)| {
+            let pieces = reader.pieces(&section.name).into_iter().flatten();
+            pieces.map(move |piece| Ok::<_, NodeError>(Part::bytes(name, piece?)))
+        };
+        let mut parts = parts.into_iter().flat_map(pieces);
         filled(Role::Retriever.name(), &component, &mut parts)
     };
     Ok(Source { key: key.finalize().into(), bytes: Box::new(bytes) })

@@ -46,6 +46,7 @@ pub(crate) mod searcher {
                 export search: func(query: list<f32>, k: u32, ef: u32) -> list<tuple<u32, f32>>;
                 export admit: func(passages: list<u32>);
                 export search-admitted: func(query: list<f32>, k: u32) -> list<tuple<u32, f32>>;
+                export search-whole: func(query: list<f32>, words: string, k: u32) -> list<u32>;
             }
         ",
         exports: { default: async },

@@ -68,4 +68,19 @@ impl Searcher {
         let call = self.exports.call_search_admitted(&mut self.store, query, k);
         futures::executor::block_on(call).map_err(|e| RuntimeError::Trap(format!("{e:#}")))
     }
+
+    /// The numbers of the `k` passages of a whole segment that are most like `query`, `words` or,
+    /// where neither is empty, both: one call into the instance.
+    ///
+    /// # Errors
+    /// When the instance traps.
+    pub fn search_whole(
+        &mut self,
+        query: &[f32],
+        words: &str,
+        k: u32,
+    ) -> Result<Vec<u32>, RuntimeError> {
+        let call = self.exports.call_search_whole(&mut self.store, query, words, k);
+        futures::executor::block_on(call).map_err(|e| RuntimeError::Trap(format!("{e:#}")))
+    }
 }

@@ -81,7 +81,10 @@ impl Builder {
         let mut terms: Vec<(String, Writer)> = codes.chain(self.words.into_terms()).collect();
         terms.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let (mut dictionary, mut sizes) = (String::new(), Vec::with_capacity(terms.len()));
-        let (mut postings, mut positions) = (Vec::new(), Vec::new());
+        let whole =
+            |bytes: fn(&Writer) -> &[u8]| terms.iter().map(|(_, list)| bytes(list).len()).sum();
+        let mut postings = Vec::with_capacity(whole(|list| &list.postings));
+        let mut positions = Vec::with_capacity(whole(|list| &list.positions));
         for (name, list) in terms {
             sizes.push(Sizes {
                 passages: list.count,
@@ -96,11 +99,11 @@ impl Builder {
         Inverted::open(Stored {
             options: self.options,
             lengths: self.lengths,
-            dictionary: &dictionary,
+            dictionary,
             terms: sizes,
-            postings: &postings,
-            positions: &positions,
-            forms: Forms::build(self.forms).as_bytes(),
+            postings,
+            positions,
+            forms: Forms::build(self.forms).into_bytes(),
         })
     }
 }

@@ -57,9 +57,9 @@ impl Forms {
         Forms(bytes)
     }
 
-    /// Checks what [`Forms::as_bytes`] gave; `None` if it is anything else.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Forms> {
-        let (mut rest, mut letters) = (bytes, 0);
+    /// Takes over and checks what [`Forms::as_bytes`] gave; `None` if it is anything else.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Option<Forms> {
+        let (mut rest, mut letters) = (bytes.as_slice(), 0);
         while !rest.is_empty() {
             let entry = Entry::take(&mut rest)?;
             let added = std::str::from_utf8(entry.rest).ok()?.chars().count();
@@ -68,7 +68,11 @@ impl Forms {
             }
             letters = entry.shared + added;
         }
-        Some(Forms(bytes.to_vec()))
+        Some(Forms(bytes))
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -219,7 +223,7 @@ mod tests {
         words.sort();
         words.dedup_by(|a, b| a.0 == b.0);
         let forms = Forms::build(words.clone());
-        let forms = Forms::from_bytes(forms.as_bytes()).unwrap();
+        let forms = Forms::from_bytes(forms.0).unwrap();
         let mut found = 0;
         for _ in 0..300 {
             let query = word(3);
@@ -246,12 +250,13 @@ mod tests {
             for flip in [1, 0x80, 0xff] {
                 let mut broken = forms.0.clone();
                 broken[at] ^= flip;
-                let near = Forms::from_bytes(&broken)
-                    .map(|forms| forms.nearest("strasen", 2, |_, _| true));
+                let near =
+                    Forms::from_bytes(broken).map(|forms| forms.nearest("strasen", 2, |_, _| true));
                 assert!(near.is_none_or(|near| near.is_none_or(|near| near.distance <= 2)));
             }
             assert!(
-                Forms::from_bytes(&forms.0[..at]).is_none_or(|cut| cut.0.len() < forms.0.len())
+                Forms::from_bytes(forms.0[..at].to_vec())
+                    .is_none_or(|cut| cut.0.len() < forms.0.len())
             );
         }
     }

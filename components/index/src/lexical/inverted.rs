@@ -67,45 +67,44 @@ pub enum LexicalError {
 
 /// Words, codes and where they stand: see the [module](crate::lexical).
 pub struct Inverted {
-    options: LexicalOptions,
+    pub(super) options: LexicalOptions,
     analyser: Analyser,
     /// Weighted number of words in each passage.
-    lengths: Vec<u32>,
+    pub(super) lengths: Vec<u32>,
     /// The sum of them.
     words: u64,
     /// The terms' names, one after another, in the order of their bytes.
-    dictionary: String,
-    terms: Vec<Term>,
-    postings: Vec<u8>,
-    positions: Vec<u8>,
+    pub(super) dictionary: String,
+    pub(super) terms: Vec<Term>,
+    pub(super) postings: Vec<u8>,
+    pub(super) positions: Vec<u8>,
     entries: Vec<Entry>,
-    forms: Forms,
+    pub(super) forms: Forms,
 }
 
 /// Where a term's parts lie.
 #[derive(Clone, Default)]
-struct Term {
-    passages: u32,
-    name: Range<u32>,
-    postings: Range<u32>,
-    positions: Range<u32>,
+pub(super) struct Term {
+    pub(super) passages: u32,
+    pub(super) name: Range<u32>,
+    pub(super) postings: Range<u32>,
+    pub(super) positions: Range<u32>,
     entries: Range<u32>,
 }
 
-/// What is written.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Stored<'a> {
+/// The lists, before they are checked.
+pub(super) struct Stored {
     pub(super) options: LexicalOptions,
     pub(super) lengths: Vec<u32>,
-    pub(super) dictionary: &'a str,
+    pub(super) dictionary: String,
     pub(super) terms: Vec<Sizes>,
-    pub(super) postings: &'a [u8],
-    pub(super) positions: &'a [u8],
-    pub(super) forms: &'a [u8],
+    pub(super) postings: Vec<u8>,
+    pub(super) positions: Vec<u8>,
+    pub(super) forms: Vec<u8>,
 }
 
 /// In how many passages a term stands, and how many bytes its parts have.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) passages: u32,
     pub(super) name: u32,
@@ -134,38 +133,13 @@ impl Inverted {
         Builder::new(options)
     }
 
-    /// Reads and checks what [`Inverted::to_bytes`] wrote.
-    ///
-    /// # Errors
-    /// [`LexicalError::Decode`] or [`LexicalError::Damaged`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Inverted, LexicalError> {
-        let (stored, rest) = postcard::take_from_bytes(bytes)?;
-        if !rest.is_empty() {
-            return Err(LexicalError::Damaged("bytes follow its end"));
-        }
-        Inverted::open(stored)
-    }
-
-    /// The index as bytes: the same on every target and in every run.
-    ///
-    /// # Errors
-    /// [`LexicalError::Decode`], should they not fit into memory.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, LexicalError> {
-        let sizes = |term: &Term| Sizes {
-            passages: term.passages,
-            name: term.name.end - term.name.start,
-            postings: term.postings.end - term.postings.start,
-            positions: term.positions.end - term.positions.start,
-        };
-        Ok(postcard::to_stdvec(&Stored {
-            options: self.options,
-            lengths: self.lengths.clone(),
-            dictionary: &self.dictionary,
-            terms: self.terms.iter().map(sizes).collect(),
-            postings: &self.postings,
-            positions: &self.positions,
-            forms: self.forms.as_bytes(),
-        })?)
+    /// About the bytes of memory that it takes.
+    pub fn bytes(&self) -> u64 {
+        let entries =
+            self.entries.len() * size_of::<Entry>() + self.terms.len() * size_of::<Term>();
+        let lists = [self.postings.len(), self.positions.len(), self.dictionary.len()];
+        let others = 4 * self.lengths.len() + self.forms.as_bytes().len();
+        (lists.into_iter().sum::<usize>() + others + entries) as u64
     }
 
     /// Takes the lists over.
@@ -174,7 +148,9 @@ impl Inverted {
         if stored.lengths.len() >= 1 << 31 || longest.iter().any(|&n| u32::try_from(n).is_err()) {
             return Err(LexicalError::TooLarge);
         }
-        let (mut terms, mut entries) = (Vec::with_capacity(stored.terms.len()), Vec::new());
+        let mut terms = Vec::with_capacity(stored.terms.len());
+        // An entry point stands for 128 postings, which have a byte each at least.
+        let mut entries = Vec::with_capacity(stored.postings.len() / 128);
         let mut end = Term::default();
         for sizes in &stored.terms {
             let term = end.next(sizes).ok_or(LexicalError::Damaged("its sizes overflow"))?;
@@ -190,10 +166,10 @@ impl Inverted {
             analyser: Analyser::new(stored.options.analysis),
             words: stored.lengths.iter().map(|&length| u64::from(length)).sum(),
             lengths: stored.lengths,
-            dictionary: stored.dictionary.to_owned(),
+            dictionary: stored.dictionary,
             terms,
-            postings: stored.postings.to_vec(),
-            positions: stored.positions.to_vec(),
+            postings: stored.postings,
+            positions: stored.positions,
             entries,
             forms: Forms::from_bytes(stored.forms)
                 .ok_or(LexicalError::Damaged("its words are not in order"))?,

@@ -192,7 +192,7 @@ fn read_posting(bytes: &mut &[u8]) -> Option<(u32, u32)> {
 
 /// Takes one number off the front; `None` if there is none that fits 32 bits.
 #[inline]
-pub(super) fn read(bytes: &mut &[u8]) -> Option<u32> {
+pub(crate) fn read(bytes: &mut &[u8]) -> Option<u32> {
     let (&first, rest) = bytes.split_first()?;
     *bytes = rest;
     if first < 0x80 {
@@ -225,7 +225,7 @@ fn skip(bytes: &mut &[u8], numbers: u32) {
 }
 
 /// Appends one number.
-pub(super) fn write(bytes: &mut Vec<u8>, mut value: u32) {
+pub(crate) fn write(bytes: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;

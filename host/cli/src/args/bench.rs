@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Subcommand};
 use http::Uri;
 
-use super::LimitArgs;
+use super::{LimitArgs, VectorsArg};
 
 #[derive(Debug, ClapArgs)]
 pub struct Bench {
@@ -46,6 +46,9 @@ pub enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Measures how cost grows with the number of passages: building, opening, searching in wasm,
+    /// memory. Texts and vectors are made up.
+    Scale(BenchScale),
     Serve(BenchServe),
     /// Times a cross-encoder scoring pairs on one device, without any server around it.
     Rerank(BenchRerank),
@@ -64,6 +67,23 @@ pub enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Bundles of texts and vectors that are made up, the same at every run.
+#[derive(Debug, ClapArgs)]
+pub struct BenchScale {
+    /// How many passages; each number is a bundle of its own.
+    #[arg(long, default_value = "10000,100000,1000000", value_delimiter = ',', value_name = "N,N,...", value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    pub passages: Vec<u32>,
+    /// A folder to build them in, where they stay and are found again [default: a temporary one].
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// How exactly vectors are kept [default: as `trine index` would].
+    #[arg(long, value_enum)]
+    pub vectors: Option<VectorsArg>,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Pairs of random tokens, all of one length; or, with `--passages`, of a question and real

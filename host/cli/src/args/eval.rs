@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::VectorsArg;
 use super::search::{FusionArg, ModeArg, fusion, share};
 
 #[derive(Debug, ClapArgs)]
@@ -75,6 +76,9 @@ pub struct Eval {
     /// Model that reads the answer out of passages, or `none`.
     #[arg(long, default_value = "trine-reader", value_name = "NAME|DIR|none")]
     pub reader: String,
+    /// How exactly the bundle keeps vectors [default: as `trine index` would].
+    #[arg(long, value_enum)]
+    pub vectors: Option<VectorsArg>,
 }
 
 /// What is measured.

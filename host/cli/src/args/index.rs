@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use trine_node::Chunking;
+use trine_node::{Chunking, Precision};
 
 /// Markdown, HTML, plain text, reStructuredText, PDF and JSONL ({_id, title, text}, plain or .gz).
 #[derive(Debug, ClapArgs)]
@@ -46,6 +46,10 @@ pub struct Build {
     /// BM25's b: how much a passage's length matters, from 0 to 1.
     #[arg(long, default_value_t = 0.75, value_name = "B", value_parser = |text: &str| number(text, 1.0))]
     pub bm25_b: f32,
+    /// How exactly vectors are kept [default: f32 up to 200,000 passages; beyond, f16, or int8
+    /// where f16 does not fit].
+    #[arg(long, value_enum)]
+    pub vectors: Option<VectorsArg>,
     /// Another application than the built-in one: a spin.toml with its components beside it.
     #[arg(long, value_name = "spin.toml")]
     pub app: Option<PathBuf>,
@@ -65,6 +69,27 @@ impl From<ChunkingArg> for Chunking {
         match chunking {
             ChunkingArg::Sections => Chunking::Sections,
             ChunkingArg::Whole => Chunking::Whole,
+        }
+    }
+}
+
+/// How exactly vectors are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VectorsArg {
+    /// 24 bits a number: scores as exact as those of 32-bit floats.
+    F32,
+    /// 16 bits: scores off by some 0.00001.
+    F16,
+    /// 8 bits: scores off by some 0.0005.
+    Int8,
+}
+
+impl From<VectorsArg> for Precision {
+    fn from(vectors: VectorsArg) -> Precision {
+        match vectors {
+            VectorsArg::F32 => Precision::F32,
+            VectorsArg::F16 => Precision::F16,
+            VectorsArg::Int8 => Precision::Int8,
         }
     }
 }
