@@ -114,6 +114,18 @@ def adapter_tensors(encoder):
     return tensors
 
 
+def blended(encoder, base, share):
+    """Moves a trained encoder back towards `base`, the same one untrained: `share` of the way from the
+    base is left. What was learnt in training's domains then costs less outside them (WiSE-FT,
+    Wortsman et al. 2022)."""
+    begun = dict(base.named_parameters())
+    with torch.no_grad():
+        for name, weight in encoder.named_parameters():
+            # Of an update's two factors one is scaled, and the other left.
+            if not name.endswith(".down"):
+                weight.lerp_(begun[name], 1 - share)
+
+
 def write_adapter(path, encoder, head, metadata):
     """The file that trine ships: f16, the head's tensors beside the adapter's."""
     tensors = adapter_tensors(encoder) | head

@@ -119,7 +119,7 @@ def main():
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
-    options.add_argument("--epochs", type=float, default=4)
+    options.add_argument("--epochs", type=float, default=1.63)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--part", type=int, default=16, help="examples in memory at once")
     options.add_argument("--rank", type=int, default=64)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from encoder import Encoder, padded, write_adapter
+from encoder import Encoder, blended, padded, write_adapter
 from schedule import Run
 from texts import CLS, SEP, Pieces, corpus, found
 
@@ -103,9 +103,10 @@ def main():
     options.add_argument("folders", type=Path, nargs="+")
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
-    options.add_argument("--steps", type=int, default=2000)
+    options.add_argument("--steps", type=int, default=760)
     options.add_argument("--batch", type=int, default=24)
     options.add_argument("--rank", type=int, default=64)
+    options.add_argument("--blend", type=float, default=0.5, help="share of what was learnt")
     options.add_argument("--rate", type=float, default=3e-4)
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     o = options.parse_args()
@@ -127,6 +128,7 @@ def main():
         loss, hard = loss_of(encoder, scale, pieces, pairs, chance, o.batch)
         loss.backward()
         run.learn(loss=loss.item(), hard=hard, scale=scale.log.exp().item())
+    blended(encoder, Encoder(o.base, o.rank), o.blend)
     card = {"kind": "late-interaction", "base": "all-MiniLM-L6-v2", "rank": o.rank, "max_tokens": 256}
     write_adapter(o.work / "reranker.safetensors", encoder, {}, card)
     print(f"wrote {o.work / 'reranker.safetensors'}")

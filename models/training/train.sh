@@ -18,7 +18,12 @@ base=${BASE:-$cache/models/all-MiniLM-L6-v2}
 (cd "$data" && sha256sum --quiet -c "$here/data.sha256")
 [ -d "$base" ] || "$trine" models pull all-MiniLM-L6-v2
 if [ ! -e "$work/wheels/done" ]; then
-    "$python" -m pip download --quiet --no-deps --require-hashes -r "$here/wheels.txt" -d "$work/wheels"
+    # The very files that the adapters were trained on, whatever this machine is.
+    "$python" -m pip download --quiet --no-deps --require-hashes -d "$work/wheels" \
+        --only-binary :all: --python-version 3.11 --platform any --platform manylinux2014_x86_64 \
+        --platform manylinux_2_27_x86_64 --platform manylinux_2_28_x86_64 -r "$here/wheels.txt"
+    "$python" -m pip download --quiet --no-deps --require-hashes -d "$work/wheels" \
+        --no-binary :all: -r "$here/sdists.txt"
     touch "$work/wheels/done"
 fi
 if [ ! -e "$work/pairs/done" ]; then

@@ -76,6 +76,29 @@ fn quotes_and_passages_are_the_bytes_of_the_files() {
 }
 
 #[test]
+fn the_words_that_answer_are_bytes_of_the_first_quote() {
+    let Some(server) = server() else { return };
+    let mut short = 0;
+    for (question, _, words) in QUESTIONS {
+        let answer = server.ask(question, "").ok();
+        let citations = list(&answer, "citations");
+        assert!(citations[1..].iter().all(|c| c.get("answer").is_none()));
+        let (lead, read) = (&citations[0], &citations[0]["answer"]);
+        assert_eq!(read["text"], answer["short_answer"]);
+        let range =
+            |value: &Value| (value["start"].as_u64().unwrap(), value["end"].as_u64().unwrap());
+        let ((start, end), (from, to)) = (range(lead), range(read));
+        assert!(start <= from && from < to && to <= end, "{answer}");
+        let named = json!({ "source": lead["source"], "start": from, "end": to });
+        let text = answer["short_answer"].as_str().unwrap();
+        assert_eq!(named_bytes(&named), text.as_bytes());
+        short += usize::from(text.contains(words) || words.contains(text));
+    }
+    // A small reader is not always right; it must not be wrong mostly.
+    assert!(short >= 5, "{short}");
+}
+
+#[test]
 fn an_answer_is_made_of_its_quotes() {
     let Some(server) = server() else { return };
     for (question, ..) in QUESTIONS {
@@ -97,10 +120,17 @@ fn an_answer_is_made_of_its_quotes() {
 fn scores_order_and_timings_are_there() {
     let Some(server) = server() else { return };
     let answer = server.ask(QUESTIONS[0].0, "&top_n=6").ok();
-    let scores: Vec<f64> =
-        list(&answer, "supporting_docs").iter().map(|p| number(p, "score")).collect();
-    assert_eq!(scores.len(), 6);
-    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let scores = |answer: &Value, name: &str| -> Vec<f64> {
+        let scores: Vec<f64> =
+            list(answer, "supporting_docs").iter().map(|p| number(p, name)).collect();
+        assert_eq!(scores.len(), 6);
+        assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+        scores
+    };
+    scores(&answer, "fused_score");
+    let pure = server.ask(QUESTIONS[0].0, "&top_n=6&fuse=false").ok();
+    scores(&pure, "score");
+    assert!(list(&pure, "supporting_docs").iter().all(|p| p.get("fused_score").is_none()));
     for passage in list(&answer, "supporting_docs") {
         assert!((-1.0..=1.0).contains(&number(passage, "retrieval_score")));
     }

@@ -135,8 +135,8 @@ pub fn gpu() -> Option<DeviceChoice> {
 pub fn build_options() -> BuildOptions {
     BuildOptions {
         embedder: MODEL.to_owned(),
-        reranker: MODEL.to_owned(),
-        reader: None,
+        reranker: "trine-reranker".to_owned(),
+        reader: Some("trine-reader".to_owned()),
         chunking: Chunking::Sections,
         overlap: 32,
         bm25: Bm25::default(),

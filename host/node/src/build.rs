@@ -28,9 +28,9 @@ const THRESHOLD: f32 = 0.375;
 const READER_THRESHOLD: f32 = 0.5;
 /// How logits of a reader become evidence; fitted on questions held out of its training.
 const CALIBRATION: Calibration = Calibration { bias: 0.0, span: 0.5, passage: 0.0, sentence: 0.0 };
-/// What a reranker's scores weigh beside the first stage's; of values from 0.1 to 0.9 the best on
-/// questions held out of its training.
-const FUSION: f32 = 0.5;
+/// What a reranker's scores weigh beside the first stage's; models/trine-reranker.md has the figures of
+/// others.
+const FUSION: f32 = 0.35;
 
 /// What to index.
 pub struct Input<'a> {
