@@ -78,6 +78,7 @@ fn create(path: &Path, documents: &Model) {
         reranker: nothing.clone(),
         scoring: Scoring::LateInteraction,
         generator: nothing,
+        reader: None,
     };
     let setup = RetrieverSetup {
         model: "none".to_owned(),
