@@ -208,7 +208,7 @@ impl PoolingFile {
     }
 }
 
-fn supported(
+pub(crate) fn supported(
     field: &'static str,
     found: &str,
     known: &[&str],
@@ -223,7 +223,7 @@ fn supported(
 /// Configurations are some hundred bytes; this is where reading stops.
 const MOST_JSON: u64 = 4 << 20;
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     read_json_if_any(path)?.ok_or_else(|| ModelError::File {
         path: path.to_owned(),
         reason: "there is no such file".to_owned(),
@@ -231,7 +231,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
 }
 
 /// `None` where there is no such file.
-fn read_json_if_any<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
+pub(crate) fn read_json_if_any<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
     let mut text = Vec::new();
     let read = std::fs::File::open(path).and_then(|f| f.take(MOST_JSON).read_to_end(&mut text));
     match read {

@@ -6,11 +6,14 @@
 
 mod bert;
 mod config;
+mod decoder;
 mod device;
 mod engine;
 mod error;
+pub mod gguf;
 mod graphs;
 mod job;
+mod llama;
 mod mapped;
 pub mod measure;
 mod model;
@@ -24,10 +27,12 @@ mod tensor;
 mod weights;
 
 pub use config::BertConfig;
+pub use decoder::{DecoderConfig, DecoderModel, Rope};
 pub use device::{DeviceChoice, choose_adapter, cpu_instructions, cpu_precisions};
 pub use engine::{Engine, EngineOptions};
 pub use error::{InferenceError, ModelError};
 pub use graphs::{Graphs, View};
+pub use llama::LoadError;
 pub use model::{Model, ModelInfo, ModelKind};
 pub use precision::PrecisionOption;
 pub use tensor::{Tensor, TensorData};
