@@ -6,8 +6,8 @@
 //! the vocabulary.
 
 use trine_kernels::{
-    BlockMatrix, DecoderDevice, Format, Heads, KernelError, PageNumbers, PagedSequences, PagesShape,
-    Pooling, RowOrder, Sequences,
+    BlockMatrix, DecoderDevice, Format, Heads, KernelError, PageNumbers, PagedSequences,
+    PagesShape, Pooling, RowOrder, Sequences,
 };
 
 use crate::ModelError;
@@ -175,16 +175,14 @@ impl<D: DecoderDevice> Layer<D> {
             false => RowOrder::Plain,
         };
         let plain = RowOrder::Plain;
-        let matrix = |part: &str, shape, order| {
-            from.matrix(&name(&format!("{part}.weight")), shape, order)
-        };
+        let matrix =
+            |part: &str, shape, order| from.matrix(&name(&format!("{part}.weight")), shape, order);
         let vector = |part: &str, n, order| from.vector(&name(part), n, order);
         let norm = |part: &str, n| -> Result<D::RmsNorm, LoadError> {
             let scale = vector(&format!("{part}.weight"), n, plain)?;
             Ok(device.prepare_rms_norm(&scale, config.epsilon)?)
         };
-        let projections =
-            [("q_proj", q, turned), ("k_proj", k, turned), ("v_proj", k, plain)];
+        let projections = [("q_proj", q, turned), ("k_proj", k, turned), ("v_proj", k, plain)];
         let (mut matrices, mut bias) = (Vec::new(), Vec::new());
         for (part, n, order) in projections {
             matrices.push(matrix(&format!("self_attn.{part}"), [n, h], order)?);
@@ -198,7 +196,8 @@ impl<D: DecoderDevice> Layer<D> {
             true => Some(vector("self_attn.o_proj.bias", h, plain)?),
             false => None,
         };
-        let gate_up = [matrix("mlp.gate_proj", [i, h], plain)?, matrix("mlp.up_proj", [i, h], plain)?];
+        let gate_up =
+            [matrix("mlp.gate_proj", [i, h], plain)?, matrix("mlp.up_proj", [i, h], plain)?];
         let head_norms = match config.head_norms {
             true => Some([norm("self_attn.q_norm", width)?, norm("self_attn.k_norm", width)?]),
             false => None,

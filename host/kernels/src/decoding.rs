@@ -28,6 +28,9 @@ pub trait DecoderDevice: Device {
     /// Prepares a normalisation with a scale `[h]`; refuses none.
     fn prepare_rms_norm(&self, scale: &[f32], epsilon: f32) -> Result<Self::RmsNorm, KernelError>;
 
+    /// Pages of a cache of `shape` that `bytes` hold and the device's kernels can see.
+    fn pages_within(&self, shape: PagesShape, bytes: usize) -> usize;
+
     /// Makes a cache, of which nothing is written yet; refuses what there is no memory for.
     fn prepare_pages(&self, shape: PagesShape) -> Result<Self::Pages, KernelError>;
 

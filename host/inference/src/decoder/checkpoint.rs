@@ -87,7 +87,12 @@ impl Checkpoint {
     }
 
     /// A vector `[n]` as f32.
-    pub(crate) fn vector(&self, name: &str, n: usize, order: RowOrder) -> Result<Vec<f32>, ModelError> {
+    pub(crate) fn vector(
+        &self,
+        name: &str,
+        n: usize,
+        order: RowOrder,
+    ) -> Result<Vec<f32>, ModelError> {
         let row = match self {
             Checkpoint::Safetensors(folder) => folder.matrix(name, &[n])?,
             Checkpoint::Gguf(gguf) => gguf.matrix(&in_gguf(name), [1, n], RowOrder::Plain)?,
@@ -122,7 +127,8 @@ impl Folder {
     }
 
     fn add(&mut self, path: PathBuf) -> Result<(), ModelError> {
-        let refuse = |e: std::io::Error| ModelError::File { path: path.clone(), reason: e.to_string() };
+        let refuse =
+            |e: std::io::Error| ModelError::File { path: path.clone(), reason: e.to_string() };
         let map = Mapped::new(&File::open(&path).map_err(refuse)?).map_err(refuse)?;
         let tensors = SafeTensors::deserialize(map.bytes())
             .map_err(|e| ModelError::Format { path: path.clone(), reason: e.to_string() })?;
@@ -154,7 +160,8 @@ impl Folder {
                 return Err(ModelError::TensorType { name: name.to_owned(), found });
             }
         };
-        let bytes = self.files[tensor.file].numbers::<u8>(tensor.bytes.clone()).ok_or_else(missing)?;
+        let bytes =
+            self.files[tensor.file].numbers::<u8>(tensor.bytes.clone()).ok_or_else(missing)?;
         let (n, k) = match *shape {
             [n, k] => (n, k),
             _ => (1, shape[0]),

@@ -69,7 +69,8 @@ impl DecoderConfig {
             return Err(ModelError::Config { field: "num_key_value_heads", reason });
         }
         if !width.is_multiple_of(2) || self.rope.frequencies.len() != width / 2 {
-            let reason = format!("is {width}; its columns turn in {} pairs", self.rope.frequencies.len());
+            let reason =
+                format!("is {width}; its columns turn in {} pairs", self.rope.frequencies.len());
             return Err(ModelError::Config { field: "head_dim", reason });
         }
         if !(0.0..1.0).contains(&self.epsilon) {

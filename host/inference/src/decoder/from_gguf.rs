@@ -18,7 +18,8 @@ fn optional<T>(
     key: &str,
     of: impl Fn(&Value) -> Option<T>,
 ) -> Result<Option<T>, ModelError> {
-    let found = gguf.get(key).map(|value| of(value).ok_or_else(|| wrong(gguf, key, "is of another type")));
+    let found =
+        gguf.get(key).map(|value| of(value).ok_or_else(|| wrong(gguf, key, "is of another type")));
     found.transpose()
 }
 

@@ -49,7 +49,8 @@ impl Gguf {
     /// not GGUF, or says what cannot be.
     pub fn open(path: impl AsRef<Path>) -> Result<Gguf, ModelError> {
         let path = path.as_ref().to_owned();
-        let refuse = |e: std::io::Error| ModelError::File { path: path.clone(), reason: e.to_string() };
+        let refuse =
+            |e: std::io::Error| ModelError::File { path: path.clone(), reason: e.to_string() };
         let file = File::open(&path).map_err(refuse)?;
         let map = Mapped::new(&file).map_err(refuse)?;
         let directory = Directory::read(map.bytes())
@@ -176,7 +177,9 @@ impl Head {
         let format = format(kind).ok_or_else(|| {
             format!("tensor `{name}` is of type {kind}; F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K and Q6_K are read")
         })?;
-        let wrong = || format!("tensor `{name}`, {dimensions:?} of {format:?} at {offset}, is not in the file");
+        let wrong = || {
+            format!("tensor `{name}`, {dimensions:?} of {format:?} at {offset}, is not in the file")
+        };
         let rows = dimensions[1..].iter().try_fold(1usize, |rows, &size| rows.checked_mul(size));
         let length = format.row_bytes(dimensions[0]).zip(rows);
         let length = length.and_then(|(row, rows)| row.checked_mul(rows)).ok_or_else(wrong)?;

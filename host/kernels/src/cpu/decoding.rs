@@ -26,6 +26,10 @@ impl DecoderDevice for CpuDevice {
         rms_norm::Prepared::new(scale, epsilon)
     }
 
+    fn pages_within(&self, shape: PagesShape, bytes: usize) -> usize {
+        bytes / shape.page_bytes(shape.numbers.size()).max(1)
+    }
+
     fn prepare_pages(&self, shape: PagesShape) -> Result<CpuPages, KernelError> {
         CpuPages::new(shape)
     }

@@ -27,6 +27,10 @@ impl DecoderDevice for GpuDevice {
         GpuRmsNorm::new(self, scale, epsilon)
     }
 
+    fn pages_within(&self, shape: PagesShape, bytes: usize) -> usize {
+        GpuPages::within(self, shape, bytes)
+    }
+
     fn prepare_pages(&self, shape: PagesShape) -> Result<GpuPages, KernelError> {
         GpuPages::new(self, shape)
     }

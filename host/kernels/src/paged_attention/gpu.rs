@@ -55,6 +55,12 @@ impl GpuPages {
         Ok(GpuPages { shape, layers })
     }
 
+    /// Pages that `bytes` hold, of which a kernel sees one layer.
+    pub(crate) fn within(device: &GpuDevice, shape: PagesShape, bytes: usize) -> usize {
+        let page = (GpuPages::page(shape) * device.storage().size() as usize).max(1);
+        (bytes / page / shape.layers.max(1)).min(device.binding_limit() as usize / page)
+    }
+
     /// Numbers of a layer's page.
     fn page(shape: PagesShape) -> usize {
         2 * PAGE * shape.heads.width * shape.heads.keys

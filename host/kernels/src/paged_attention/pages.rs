@@ -16,6 +16,16 @@ pub enum PageNumbers {
     F16,
 }
 
+impl PageNumbers {
+    /// Bytes of a number.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            PageNumbers::F32 => 4,
+            PageNumbers::F16 => 2,
+        }
+    }
+}
+
 /// A cache's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PagesShape {
