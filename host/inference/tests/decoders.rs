@@ -176,9 +176,9 @@ fn a_text_that_begins_alike_is_not_read_again() {
 fn a_full_cache_is_an_error_and_no_loss() {
     let case = case("llama");
     let folder = case.folder();
-    // Two layers of two heads of 16: 16 KiB a page.
+    // Two layers of two heads, each 16 columns of keys and a panel of values: 24 KiB a page.
     let model = open(folder.path());
-    let mut sessions = Sessions::new(CpuDevice::new(1).unwrap(), &model, 70_000).unwrap();
+    let mut sessions = Sessions::new(CpuDevice::new(1).unwrap(), &model, 100_000).unwrap();
     let pages = sessions.counts().pages;
     assert!((2..10).contains(&pages), "{pages}");
     let tokens: Vec<u32> = (0..(pages * PAGE) as u32 + 1).map(|i| i * 3 % 320).collect();

@@ -64,7 +64,13 @@ fn answers_side_by_side_are_those_of_each_alone() {
     let case = case("llama");
     let prompts: Vec<Vec<u32>> =
         [3, 64, 150, 33, 64].iter().map(|n| (0..*n).map(|i| i * 37 % 320).collect()).collect();
-    let warm = Sampling { temperature: 1.0, top_k: 40, repetition_penalty: 1.1, seed: 5, ..Sampling::default() };
+    let warm = Sampling {
+        temperature: 1.0,
+        top_k: 40,
+        repetition_penalty: 1.1,
+        seed: 5,
+        ..Sampling::default()
+    };
     let requests: Vec<GenerationRequest> = prompts
         .iter()
         .enumerate()
@@ -82,7 +88,11 @@ fn answers_side_by_side_are_those_of_each_alone() {
             read(&mut events).0
         })
         .collect();
-    let options = GeneratorOptions { prompt_tokens: 50, prompt_tokens_beside: 7, ..GeneratorOptions::default() };
+    let options = GeneratorOptions {
+        prompt_tokens: 50,
+        prompt_tokens_beside: 7,
+        ..GeneratorOptions::default()
+    };
     let mut generator = generator(64 << 20, options);
     let mut all = Vec::new();
     for request in &requests {
@@ -109,7 +119,11 @@ fn answers_side_by_side_are_those_of_each_alone() {
 
 #[test]
 fn a_prompt_is_read_beside_answers_and_stalls_none() {
-    let options = GeneratorOptions { prompt_tokens: 64, prompt_tokens_beside: 16, ..GeneratorOptions::default() };
+    let options = GeneratorOptions {
+        prompt_tokens: 64,
+        prompt_tokens_beside: 16,
+        ..GeneratorOptions::default()
+    };
     let mut generator = generator(64 << 20, options);
     let mut first = submit(&mut generator, request(&[1, 2, 3], 100));
     generator.step().unwrap();
@@ -142,9 +156,9 @@ fn an_answer_whose_caller_is_gone_ends_within_a_step() {
 
 #[test]
 fn answers_wait_for_room_and_are_refused_where_there_never_is_any() {
-    // Four pages of 16 KiB.
+    // Four pages of 24 KiB: two layers of two heads, each 16 columns of keys and a panel of values.
     let options = GeneratorOptions { waiting: 3, ..GeneratorOptions::default() };
-    let mut generator = generator(70_000, options);
+    let mut generator = generator(100_000, options);
     let pages = generator.sessions().counts().pages;
     let (sender, _events) = mpsc::channel(9);
     let refused = generator.submit(request(&[1; 100], pages * 32), sender.clone());
@@ -212,7 +226,8 @@ fn with_tokenizer() -> (tempfile::TempDir, DecoderModel) {
     file.number("tokenizer.ggml.bos_token_id", 1);
     file.number("tokenizer.ggml.eos_token_id", 2);
     file.flag("tokenizer.ggml.add_bos_token", true);
-    let template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}";
+    let template =
+        "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}";
     file.string("tokenizer.chat_template", template);
     let (folder, path) =
         decoder_files::gguf_with(file, &case.config, &case.tensors(), decoder_files::plain);
@@ -264,7 +279,11 @@ fn collect(mut generation: Generation) -> (String, usize, GenerationEvent) {
 fn a_thread_makes_answers_of_text_for_many_callers() {
     let (_folder, model) = with_tokenizer();
     let tokenizer = std::sync::Arc::new(TextTokenizer::of(&model).unwrap());
-    let options = GenerationOptions { device: DeviceChoice::Cpu, cache_bytes: 8 << 20, ..GenerationOptions::default() };
+    let options = GenerationOptions {
+        device: DeviceChoice::Cpu,
+        cache_bytes: 8 << 20,
+        ..GenerationOptions::default()
+    };
     let generations = Generations::start(model, Some(tokenizer.clone()), options).unwrap();
     assert!(generations.device().contains("CPU"));
     let prompt = tokenizer.encode("hi the", true).unwrap();
@@ -288,7 +307,7 @@ fn a_thread_makes_answers_of_text_for_many_callers() {
         }
     });
     let counts = futures::executor::block_on(generations.counts()).unwrap();
-    assert_eq!(counts.pages, (8 << 20) / 16384);
+    assert_eq!(counts.pages, (8 << 20) / 24576);
     let refused = generations.generate_blocking(request(&[], 5)).unwrap_err();
     assert!(refused.to_string().contains("prompt"), "{refused}");
     // Ends with answers under way.

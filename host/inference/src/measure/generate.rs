@@ -114,7 +114,10 @@ impl<D: DecoderDevice> Bench<D> {
         let vocabulary = self.sessions.config().vocabulary;
         self.state += 1;
         let drawn = trine_kernels::parity::numbers(count, self.state);
-        drawn.iter().map(|x| ((x + 1.0) / 2.0 * vocabulary as f32) as u32 % vocabulary as u32).collect()
+        drawn
+            .iter()
+            .map(|x| ((x + 1.0) / 2.0 * vocabulary as f32) as u32 % vocabulary as u32)
+            .collect()
     }
 
     /// Tokens of a prompt a second.
@@ -147,7 +150,11 @@ impl<D: DecoderDevice> Bench<D> {
         let tokens = self.draw(texts * count);
         let started = Instant::now();
         for step in tokens.chunks(texts.max(1)) {
-            let feed = |(&session, token)| Feed { session, tokens: std::slice::from_ref(token), logits: true };
+            let feed = |(&session, token)| Feed {
+                session,
+                tokens: std::slice::from_ref(token),
+                logits: true,
+            };
             let feeds: Vec<Feed> = ids.iter().zip(step).map(feed).collect();
             self.sessions.step(&feeds)?;
         }

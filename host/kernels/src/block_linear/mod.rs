@@ -127,35 +127,51 @@ impl Prepared {
     ) {
         let size = panel_bytes(part.format, self.k);
         let panel = &bytemuck::cast_slice::<Line, u8>(&part.lines)[index * size..][..size];
-        let most = if part.format.is_quantised() { BLOCK_TILE_ROWS } else { PANEL_ROWS };
-        let mut tile = [0.0; PANEL_ROWS * COLUMNS];
-        for (top, height) in tiles(left.x.len() / self.k, most) {
-            let tile = &mut tile[..height * COLUMNS];
+        let mut out = [0.0; BLOCK_ROWS * COLUMNS];
+        for (top, height) in tiles(left.x.len() / self.k, BLOCK_ROWS) {
+            let out = &mut out[..height * COLUMNS];
             let rows = &left.x[top * self.k..];
             match (part.format, &left.steps) {
-                (Format::F32, _) => self.floats::<f32>(device, rows, height, panel, tile),
-                (Format::F16, _) => self.floats::<half::f16>(device, rows, height, panel, tile),
-                (Format::Bf16, _) => self.floats::<half::bf16>(device, rows, height, panel, tile),
+                (Format::F32, _) => self.floats::<f32>(device, rows, height, panel, out),
+                (Format::F16, _) => self.floats::<half::f16>(device, rows, height, panel, out),
+                (Format::Bf16, _) => self.floats::<half::bf16>(device, rows, height, panel, out),
                 (format, Some(steps)) => {
-                    device.isa.multiply_blocks(format, steps, (top, height), panel, tile);
+                    for (first, height) in tiles(height, BLOCK_TILE_ROWS) {
+                        let out = &mut out[first * COLUMNS..];
+                        let rows = (top + first, height);
+                        device.isa.multiply_blocks(format, steps, rows, panel, out);
+                    }
                 }
                 (format, None) => unreachable!("{format:?} takes whole steps"),
             }
-            finish(top, height, tile);
+            finish(top, height, out);
         }
     }
+
+    /// A part of k at a time, which stays in the first-level cache for all rows.
 
     fn floats<T: Stored>(
         &self,
         device: &CpuDevice,
         a: &[f32],
-        rows: usize,
+        height: usize,
         panel: &[u8],
         out: &mut [f32],
     ) {
         let panel = bytemuck::cast_slice::<u8, T>(panel);
-        let (a_stride, out_stride, add) = (self.k, COLUMNS, false);
-        device.isa.multiply_stored(Operands { rows, a, a_stride, panel, out, out_stride, add });
+        for (part, panel) in panel.chunks(DEPTH * COLUMNS).enumerate() {
+            for (top, rows) in tiles(height, PANEL_ROWS) {
+                device.isa.multiply_stored(Operands {
+                    rows,
+                    a: &a[top * self.k + part * DEPTH..],
+                    a_stride: self.k,
+                    panel,
+                    out: &mut out[top * COLUMNS..],
+                    out_stride: COLUMNS,
+                    add: part > 0,
+                });
+            }
+        }
     }
 
     /// `y` of some rows, all by the thread that calls.
@@ -208,8 +224,10 @@ impl Added<'_> {
     }
 }
 
-/// Rows of a task at most: they stay in the second-level cache while the panels pass by. A multiple of
-/// every tile's height.
+/// Inputs of which a panel of plain numbers is multiplied at a time.
+const DEPTH: usize = 384;
+
+/// Rows of a task at most: they stay in the second-level cache while the panels pass by.
 const BLOCK_ROWS: usize = 48;
 
 pub(crate) fn run(
@@ -228,9 +246,9 @@ pub(crate) fn run(
         }
         return Ok(y);
     }
-    // As many blocks for each thread, of whole tiles.
+    // As many blocks for each thread.
     let blocks = m.div_ceil(BLOCK_ROWS).next_multiple_of(device.share);
-    let rows = m.div_ceil(blocks).next_multiple_of(PANEL_ROWS);
+    let rows = m.div_ceil(blocks);
     let tasks = y.data_mut().par_chunks_mut(rows * n).zip(x.data().par_chunks(rows * weights.k));
     tasks.enumerate().for_each(|(block, (y, x))| {
         let residual = residual.map(|residual| &residual[block * rows * n..]);

@@ -215,6 +215,7 @@ mod avx512 {
     use std::arch::x86_64::*;
 
     use super::{Blocks, COLUMNS, LINE, Rows};
+    use crate::cpu::panel::{AHEAD, AHEAD_ROWS};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     pub(super) unsafe fn tile<B: Blocks>(
@@ -268,13 +269,22 @@ mod avx512 {
                         let word = *a.words.get_unchecked((row * k + first) / 4 + word);
                         _mm512_set1_epi32(word.cast_signed())
                     };
+                    if ROWS <= AHEAD_ROWS {
+                        for line in 0..layout.run_bytes() / LINE {
+                            let ahead = at.wrapping_add(AHEAD + line * LINE);
+                            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                        }
+                    }
                     if layout.nibbles {
                         let low = _mm512_set1_epi8(15);
                         for word in 0..layout.run / 8 {
                             let both = [*words.add(2 * word), *words.add(2 * word + 1)];
-                            let one = both.map(|w| _mm512_and_si512(w, low));
+                            let one =
+                                [_mm512_and_si512(both[0], low), _mm512_and_si512(both[1], low)];
+                            let upper =
+                                [_mm512_srli_epi16::<4>(both[0]), _mm512_srli_epi16::<4>(both[1])];
                             let other =
-                                both.map(|w| _mm512_and_si512(_mm512_srli_epi16::<4>(w), low));
+                                [_mm512_and_si512(upper[0], low), _mm512_and_si512(upper[1], low)];
                             for row in 0..ROWS {
                                 add(&mut whole[row], one, x(row, word));
                                 add(&mut whole[row], other, x(row, layout.run / 8 + word));
