@@ -3,7 +3,7 @@
 //! MODEL is a GGUF file or a Hugging Face folder.
 
 use trine_inference::measure::{GenerateOptions, generate};
-use trine_inference::{DecoderModel, DeviceChoice};
+use trine_inference::{DecoderModel, DeviceChoice, PrecisionOption};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = GenerateOptions {
         device: DeviceChoice::Cpu,
         threads: 0,
+        precision: PrecisionOption::Auto,
         prompt: number(1, 2048)?,
         generate: number(2, 64)?,
         sessions: number(3, 8)?,

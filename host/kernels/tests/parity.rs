@@ -40,8 +40,10 @@ fn every_kernel_of_a_decoder_matches_its_reference() {
             assert!(report.values > 0, "{report:?}");
         }
     };
-    for device in common::cpus_at(Precision::F32) {
-        see(device.name(), parity::check_decoding(&device, Exactness::CPU, true));
+    let best = CpuDevice::with_precision(2, Precision::Bf16).unwrap();
+    for device in common::cpus_at(Precision::F32).chain([best]) {
+        let exactness = Exactness::at(device.precision());
+        see(device.name(), parity::check_decoding(&device, exactness, true));
     }
     for device in gpus() {
         see(device.name(), parity::check_decoding(&device, Exactness::of(&device), false));

@@ -8,9 +8,9 @@ use trine_kernels::{DecoderDevice, PAGE};
 
 use super::sessions::{Feed, SessionId, Sessions};
 use super::{EndReason, GenerationEvent, GenerationRequest, Usage};
-use crate::InferenceError;
 use crate::sample::Sampler;
 use crate::text::{Stop, TextStream, TextTokenizer};
+use crate::{DecoderConfig, InferenceError};
 
 /// How a generator shares the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,8 @@ impl<D: DecoderDevice> Generator<D> {
         if self.waiting.len() >= self.options.waiting {
             return Err(InferenceError::Busy { waiting: self.waiting.len() });
         }
-        request.check(self.sessions.config().context)?;
+        let DecoderConfig { context, vocabulary, .. } = *self.sessions.config();
+        request.check(context, vocabulary)?;
         if !request.stop.is_empty() && self.tokenizer.is_none() {
             return Err(InferenceError::input("stop", "needs a tokenizer"));
         }
@@ -263,8 +264,8 @@ impl Answer {
 }
 
 impl GenerationRequest {
-    /// Refuses what no model of this context could answer.
-    fn check(&self, context: usize) -> Result<(), InferenceError> {
+    /// Refuses what no model of this context and vocabulary could answer.
+    fn check(&self, context: usize, vocabulary: usize) -> Result<(), InferenceError> {
         use crate::text::{MOST_STOP_BYTES, MOST_STOPS};
         self.sampling.check()?;
         let (prompt, answer) = (self.prompt.len(), self.max_tokens);
@@ -274,6 +275,10 @@ impl GenerationRequest {
         }
         if prompt.checked_add(answer).is_none_or(|sum| sum > context) {
             let reason = format!("{prompt} tokens and {answer} to come; the model reads {context}");
+            return Err(InferenceError::input("prompt", reason));
+        }
+        if let Some(token) = self.prompt.iter().find(|&&token| token as usize >= vocabulary) {
+            let reason = format!("{token} is none of the vocabulary's {vocabulary} tokens");
             return Err(InferenceError::input("prompt", reason));
         }
         let long = self.stop.iter().any(|stop| stop.len() > MOST_STOP_BYTES);

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
+use trine_kernels::DecoderDevice;
 use trine_kernels::gpu::GpuOptions;
-use trine_kernels::{DecoderDevice, Precision};
 
 use super::generator::{Generator, GeneratorOptions, room};
 use super::{GenerationEvent, GenerationRequest, PoolCounts, Sessions};
 use crate::device::{self, DeviceChoice, Place};
 use crate::scheduler::guarded;
 use crate::text::TextTokenizer;
-use crate::{DecoderModel, InferenceError};
+use crate::{DecoderModel, InferenceError, PrecisionOption};
 
 /// How a model is taken to a device.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct GenerationOptions {
     pub gpu: GpuOptions,
     /// Threads of the CPU; 0 takes as many as the machine runs at once.
     pub threads: usize,
+    /// In which numbers the CPU multiplies weights of 16 bits; others keep theirs.
+    pub precision: PrecisionOption,
     /// Bytes of the cache of keys and values at most.
     pub cache_bytes: usize,
     /// How answers share the device.
@@ -35,6 +37,7 @@ impl Default for GenerationOptions {
             device: DeviceChoice::Auto,
             gpu: GpuOptions::default(),
             threads: 0,
+            precision: PrecisionOption::Auto,
             cache_bytes: 1 << 30,
             generator: GeneratorOptions::default(),
         }
@@ -178,7 +181,7 @@ fn open(
 ) -> Result<(), InferenceError> {
     match Place::find(options.device)? {
         Place::Cpu => {
-            let device = device::open_cpu(options.threads, Precision::F32)?;
+            let device = device::open_cpu(options.threads, options.precision.here())?;
             serve(device, model, tokenizer, commands, &options, ready)
         }
         Place::Gpu(index) => {

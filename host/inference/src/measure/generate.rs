@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use serde::Serialize;
+use trine_kernels::DecoderDevice;
 use trine_kernels::gpu::GpuOptions;
-use trine_kernels::{DecoderDevice, Precision};
 
 use crate::device::{self, DeviceChoice, Place};
 use crate::generation::{Feed, SessionId, Sessions};
-use crate::{DecoderModel, InferenceError};
+use crate::{DecoderModel, InferenceError, PrecisionOption};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct GenerateOptions {
     pub device: DeviceChoice,
     /// Threads of the CPU; 0 takes as many as the machine runs at once.
     pub threads: usize,
+    /// In which numbers the CPU multiplies weights of 16 bits.
+    pub precision: PrecisionOption,
     /// Tokens of the prompt that is read.
     pub prompt: usize,
     /// Tokens that are written, after a prompt of [`GenerateReport::generated_after`].
@@ -62,7 +64,7 @@ pub fn generate(
     let tokens = options.prompt.max(options.sessions * (BEFORE + options.generate)) + PART;
     match Place::find(options.device)? {
         Place::Cpu => {
-            let device = device::open_cpu(options.threads, Precision::F32)?;
+            let device = device::open_cpu(options.threads, options.precision.here())?;
             Bench::new(device, model, tokens)?.run(options)
         }
         Place::Gpu(index) => {

@@ -2,7 +2,8 @@
 //!
 //! `x` `[m, k]`; `W` one or several matrices `[n, k]`, each of its own [`Format`], whose outputs
 //! follow each other -> `y` `[m, n of all]`. Weights stay in their format. With plain numbers products
-//! are f32, summed over k from 0 upwards. Against blocks of whole numbers the CPU takes each 32 of a
+//! are f32, summed over k from 0 upwards; at another [`crate::Precision`] than f32, and where the CPU
+//! multiplies pairs of bf16, those of 16 bits are bf16 as the rows of `x` they meet. Against blocks of whole numbers the CPU takes each 32 of a
 //! row of `x` to the nearest of 255 steps between plus and minus their largest magnitude, as llama.cpp
 //! does, sums each block exactly, and the blocks from 0 upwards in f32; a GPU rounds nothing. Either
 //! way a row's result does not depend on the rows beside it. Refused: operands that do not fit, bytes
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 
 use crate::KernelError;
 use crate::cpu::{
-    BLOCK_TILE_ROWS, CpuBuffer, CpuDevice, Operands, PANEL_ROWS, Steps, Stored, tiles,
+    BLOCK_TILE_ROWS, CpuBuffer, CpuDevice, Operands, PANEL_ROWS, Rows, Steps, Stored, tiles,
 };
 
 pub use format::Format;
@@ -39,6 +40,8 @@ struct Part {
     /// Its first output among all, and how many it has.
     first: usize,
     n: usize,
+    /// Whether its numbers are pairs of bf16, whatever the format.
+    pairs: bool,
     lines: Vec<Line>,
 }
 
@@ -47,6 +50,8 @@ struct Left<'a> {
     x: &'a [f32],
     /// In whole steps, where a part wants them so.
     steps: Option<Steps>,
+    /// In pairs of bf16, the same.
+    pairs: Option<CpuBuffer>,
 }
 
 /// What is added to a product `[m, n]`.
@@ -86,6 +91,7 @@ fn fits(
 
 impl Prepared {
     pub(crate) fn new(
+        device: &CpuDevice,
         parts: &[BlockMatrix],
         bias: Option<&[f32]>,
     ) -> Result<Prepared, KernelError> {
@@ -94,7 +100,10 @@ impl Prepared {
         let pack = |part: &BlockMatrix| {
             let of = first;
             first += part.n;
-            Part { format: part.format, first: of, n: part.n, lines: part.pack() }
+            let narrow = matches!(part.format, Format::F16 | Format::Bf16);
+            let pairs = narrow && device.arithmetic.is_pairs();
+            let lines = if pairs { part.pack_pairs(device.arithmetic) } else { part.pack() };
+            Part { format: part.format, first: of, n: part.n, pairs, lines }
         };
         let parts = parts.iter().map(pack).collect();
         Ok(Prepared { n, k, parts, bias: bias.unwrap_or_default().to_vec() })
@@ -102,7 +111,13 @@ impl Prepared {
 
     fn left<'a>(&self, device: &CpuDevice, x: &'a [f32]) -> Left<'a> {
         let quantised = self.parts.iter().any(|part| part.format.is_quantised());
-        Left { x, steps: quantised.then(|| Steps::of(device.isa, x, self.k)) }
+        let pairs = self.parts.iter().any(|part| part.pairs).then(|| {
+            let (count, arithmetic) = (x.len() / self.k, device.arithmetic);
+            let mut words = device.take(count, arithmetic.words(self.k));
+            arithmetic.rows(x, self.k, (count, self.k), words.words_mut());
+            words
+        });
+        Left { x, steps: quantised.then(|| Steps::of(device.isa, x, self.k)), pairs }
     }
 
     /// Each panel: its part, its place there, the output that it begins with, and how many it has.
@@ -125,13 +140,24 @@ impl Prepared {
         index: usize,
         mut finish: impl FnMut(usize, usize, &mut [f32]),
     ) {
-        let size = panel_bytes(part.format, self.k);
-        let panel = &bytemuck::cast_slice::<Line, u8>(&part.lines)[index * size..][..size];
+        let size = part.lines.len() / part.n.div_ceil(COLUMNS);
+        let lines = &part.lines[index * size..][..size];
+        let panel: &[u8] = bytemuck::cast_slice(lines);
         let mut out = [0.0; BLOCK_ROWS * COLUMNS];
         for (top, height) in tiles(left.x.len() / self.k, BLOCK_ROWS) {
             let out = &mut out[..height * COLUMNS];
             let rows = &left.x[top * self.k..];
             match (part.format, &left.steps) {
+                _ if part.pairs => {
+                    let words = left.pairs.as_ref().map_or(&[][..], CpuBuffer::words);
+                    let stride = device.arithmetic.words(self.k);
+                    for (first, height) in tiles(height, PANEL_ROWS) {
+                        let (out, rows) = (&mut out[first * COLUMNS..], (top + first, height));
+                        let a = Rows { words, stride };
+                        let panel = bytemuck::cast_slice(lines);
+                        device.arithmetic.multiply(a, rows, panel, out, COLUMNS);
+                    }
+                }
                 (Format::F32, _) => self.floats::<f32>(device, rows, height, panel, out),
                 (Format::F16, _) => self.floats::<half::f16>(device, rows, height, panel, out),
                 (Format::Bf16, _) => self.floats::<half::bf16>(device, rows, height, panel, out),
@@ -149,7 +175,6 @@ impl Prepared {
     }
 
     /// A part of k at a time, which stays in the first-level cache for all rows.
-
     fn floats<T: Stored>(
         &self,
         device: &CpuDevice,

@@ -9,6 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::format::{Codes, Format};
+use crate::cpu::Arithmetic;
 use crate::{KernelError, Shared};
 
 /// Outputs of a panel.
@@ -106,6 +107,23 @@ impl BlockMatrix {
                     _ => self.pack_codes(row, lane, panel),
                 }
             }
+        });
+        lines
+    }
+
+    /// In panels of pairs of bf16, `[k / 2, 32]`, for arithmetic that has those.
+    pub(crate) fn pack_pairs(&self, arithmetic: Arithmetic) -> Vec<Line> {
+        let size = COLUMNS * arithmetic.words(self.k) * 4;
+        let mut lines = vec![Line::zeroed(); self.n.div_ceil(COLUMNS) * size / LINE];
+        lines.par_chunks_exact_mut(size / LINE).enumerate().for_each(|(index, panel)| {
+            let first = index * COLUMNS;
+            let filled = COLUMNS.min(self.n - first);
+            let mut rows = vec![0.0; filled * self.k];
+            for (lane, row) in rows.chunks_exact_mut(self.k).enumerate() {
+                self.read(first + lane, row);
+            }
+            let column = |lane: usize| &rows[lane * self.k..];
+            arithmetic.pack_columns(filled, self.k, column, bytemuck::cast_slice_mut(panel));
         });
         lines
     }

@@ -11,7 +11,7 @@ use super::Isa;
 use crate::block_linear::{COLUMNS, Format, LINE, Layout};
 
 /// The tallest tile, in rows.
-pub(crate) const BLOCK_TILE_ROWS: usize = 6;
+pub(crate) const BLOCK_TILE_ROWS: usize = 8;
 
 /// Rows of `k` numbers in steps of their own, `k` a multiple of 32.
 pub(crate) struct Steps {
@@ -215,7 +215,6 @@ mod avx512 {
     use std::arch::x86_64::*;
 
     use super::{Blocks, COLUMNS, LINE, Rows};
-    use crate::cpu::panel::{AHEAD, AHEAD_ROWS};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     pub(super) unsafe fn tile<B: Blocks>(
@@ -234,6 +233,8 @@ mod avx512 {
                 4 => rows::<B, 4>(a, k, panel, out),
                 5 => rows::<B, 5>(a, k, panel, out),
                 6 => rows::<B, 6>(a, k, panel, out),
+                7 => rows::<B, 7>(a, k, panel, out),
+                8 => rows::<B, 8>(a, k, panel, out),
                 rows => unreachable!("a tile of {rows} rows"),
             }
         }
@@ -241,6 +242,10 @@ mod avx512 {
 
     /// # Safety
     /// `panel` must be whole blocks of `k` inputs, and `a` and `out` of `ROWS` rows.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops unroll; iterators spill the sums"
+    )]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn rows<B: Blocks, const ROWS: usize>(a: Rows, k: usize, panel: &[u8], out: &mut [f32]) {
         let layout = B::LAYOUT;
@@ -269,12 +274,6 @@ mod avx512 {
                         let word = *a.words.get_unchecked((row * k + first) / 4 + word);
                         _mm512_set1_epi32(word.cast_signed())
                     };
-                    if ROWS <= AHEAD_ROWS {
-                        for line in 0..layout.run_bytes() / LINE {
-                            let ahead = at.wrapping_add(AHEAD + line * LINE);
-                            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-                        }
-                    }
                     if layout.nibbles {
                         let low = _mm512_set1_epi8(15);
                         for word in 0..layout.run / 8 {

@@ -19,7 +19,7 @@ impl DecoderDevice for CpuDevice {
         parts: &[BlockMatrix],
         bias: Option<&[f32]>,
     ) -> Result<Self::Blocks, KernelError> {
-        self.enter(|| block_linear::Prepared::new(parts, bias))
+        self.enter(|| block_linear::Prepared::new(self, parts, bias))
     }
 
     fn prepare_rms_norm(&self, scale: &[f32], epsilon: f32) -> Result<Self::RmsNorm, KernelError> {

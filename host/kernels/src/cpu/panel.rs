@@ -14,10 +14,6 @@ pub(crate) const PANEL: usize = 32;
 /// The tallest tile, in rows.
 pub(crate) const PANEL_ROWS: usize = 12;
 
-/// Tiles so low wait for memory; they ask for a panel's bytes so far ahead, which may be beyond its end.
-pub(super) const AHEAD_ROWS: usize = 2;
-pub(super) const AHEAD: usize = 4096;
-
 /// A number as it is stored.
 pub(crate) trait Stored: Pod + Send + Sync {
     /// As f32, which is exact.
@@ -142,7 +138,7 @@ pub(crate) mod avx512 {
 
     use half::{bf16, f16};
 
-    use super::{AHEAD, AHEAD_ROWS, Operands, PANEL, Stored};
+    use super::{Operands, PANEL, Stored};
 
     /// Says that the code around it was compiled for AVX-512F and runs where there is that.
     #[derive(Clone, Copy)]
@@ -184,6 +180,10 @@ pub(crate) mod avx512 {
         }
     }
 
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops unroll; iterators spill the sums"
+    )]
     #[target_feature(enable = "avx512f")]
     fn tile<T: Stored, const ROWS: usize>(operands: Operands<T>) {
         let Operands { a, a_stride, panel, out, out_stride, add, .. } = operands;
@@ -204,13 +204,6 @@ pub(crate) mod avx512 {
             }
         }
         for (at, numbers) in panel.iter().enumerate() {
-            if ROWS <= AHEAD_ROWS {
-                for line in 0..size_of::<[T; PANEL]>() / 64 {
-                    let ahead = numbers.as_ptr().cast::<i8>().wrapping_add(AHEAD + line * 64);
-                    // SAFETY: a prefetch reads nothing, wherever it points.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead) };
-                }
-            }
             let (halves, _) = numbers.as_chunks::<16>();
             let b = [T::widen16(Here(()), &halves[0]), T::widen16(Here(()), &halves[1])];
             for row in 0..ROWS {

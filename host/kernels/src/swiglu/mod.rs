@@ -22,7 +22,7 @@ fn width(columns: usize) -> Result<usize, KernelError> {
 }
 
 /// Rows a task takes.
-const BLOCK_ROWS: usize = 8;
+const BLOCK_ROWS: usize = 4;
 
 pub(crate) fn run(device: &CpuDevice, x: &CpuBuffer) -> Result<CpuBuffer, KernelError> {
     let width = width(x.columns())?;
