@@ -199,10 +199,11 @@ mod tests {
     fn draws_have_the_logits_probabilities() {
         // 1/2, 1/4, 1/8, 1/8.
         let logits = [8.0, 4.0, 2.0, 2.0].map(|x: f32| x.ln());
-        for (found, expected) in counts(warm(), &logits).into_iter().zip([0.5, 0.25, 0.125, 0.125])
+        for (found, expected) in
+            counts(warm(), &logits).into_iter().zip([0.5f64, 0.25, 0.125, 0.125])
         {
             // Five deviations.
-            let deviation = (20_000.0 * expected * (1.0 - expected) as f64).sqrt();
+            let deviation = (20_000.0 * expected * (1.0 - expected)).sqrt();
             assert!((found as f64 - 20_000.0 * expected).abs() < 5.0 * deviation, "{found}");
         }
         let cold = counts(Sampling { temperature: 0.5, ..warm() }, &logits);
