@@ -13,13 +13,20 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 const SHADERS: &[(&str, &[&str], &str, &[&str])] = &[
     ("ATTENTION", &[], "attention/tiled", STORAGE),
     ("ATTENTION_COOPERATIVE", &[], "attention/cooperative", COOPERATIVE),
+    ("BLOCK_LINEAR", &[], "block_linear/block_linear", STORAGE),
     ("EMBEDDING", &["gpu/sum"], "embedding/embedding", STORAGE),
     ("HEAD", &["gpu/sum"], "linear/head", STORAGE),
     ("LAYER_NORM", &["gpu/sum"], "layer_norm/layer_norm", STORAGE),
     ("LINEAR", &["gpu/activation"], "linear/tiled", STORAGE),
     ("LINEAR_COOPERATIVE", &["gpu/activation"], "linear/cooperative", COOPERATIVE),
     ("MAXSIM", &[], "maxsim/maxsim", STORAGE),
+    ("PAGED_ATTEND", &["gpu/sum"], "paged_attention/attend", STORAGE),
+    ("PAGED_COPY", &[], "paged_attention/copy", STORAGE),
+    ("PAGED_KEEP", &[], "paged_attention/keep", STORAGE),
     ("POOL", &["gpu/sum"], "pool/pool", STORAGE),
+    ("RMS_NORM", &["gpu/sum"], "rms_norm/rms_norm", STORAGE),
+    ("ROTARY", &["gpu/sum"], "rotary/rotary", STORAGE),
+    ("SWIGLU", &[], "swiglu/swiglu", STORAGE),
 ];
 
 /// In the order of `Storage`.

@@ -55,7 +55,7 @@ fn its_logits_are_the_scores() {
 #[test]
 fn it_ranks_the_passages_of_an_answer() {
     let Some(server) = server() else { return };
-    let answer = server.ask("When is the counter open?", "&threshold=0&top_n=8").ok();
+    let answer = server.ask("When is the counter open?", "&threshold=0&top_n=8&fuse=false").ok();
     assert_eq!(answer["models"]["scoring"], "cross-encoder");
     assert_eq!(answer["models"]["reranker"], "tiny-cross-encoder");
     let scores: Vec<f64> = answer["supporting_docs"]

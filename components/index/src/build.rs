@@ -104,11 +104,11 @@ fn nearest_seeds(
     vectors: &[Vector],
     rest: &[u32],
 ) -> Vec<(u32, u32)> {
+    let ef = if base.len() > walk::GREEDY { walk::BEAM } else { EF_SEED };
     let nearest = |scratch: &mut Scratch, &number: &u32| {
         let query = table.query(vectors[number as usize].as_slice());
-        let down = |node, layer| scratch.descend(table, layer, &query, node);
-        let entry = upper.iter().rev().fold(0, down);
-        scratch.walk(table, base, &query, entry, EF_SEED, walk::all);
+        let entry = scratch.enter(table, upper, &query);
+        scratch.walk(table, base, &query, entry, ef, walk::all);
         (scratch.best.first().map_or(entry, |best| best.node), number)
     };
     rest.par_iter().map_init(Scratch::default, nearest).collect()

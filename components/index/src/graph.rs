@@ -216,8 +216,7 @@ impl Graph {
         let scratch = &mut *self.scratch.borrow_mut();
         let Graph { table, passages, base, .. } = self;
         let compared = table.query(query.as_slice());
-        let down = |node, layer| scratch.descend(table, layer, &compared, node);
-        let entry = self.upper.iter().rev().fold(0, down);
+        let entry = scratch.enter(table, &self.upper, &compared);
         let ef = ef.max(k);
         let arrived = match admitted {
             None => scratch.walk(table, base, &compared, entry, ef, walk::all),

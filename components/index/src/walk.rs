@@ -1,6 +1,7 @@
 //! The walk: best-first search of a layer with a list of candidates (Malkov & Yashunin, 2016,
 //! algorithm 2).
 
+use crate::layer::Layer;
 use crate::table::{Query, Table};
 
 /// Who is next to whom in a layer.
@@ -11,6 +12,11 @@ pub(crate) trait Links {
 
 /// How many times as many nodes as it shall find a walk holds at most.
 const PATIENCE: usize = 16;
+
+/// Nodes of the largest upper layer that is gone down greedily.
+pub(crate) const GREEDY: usize = 4096;
+/// Candidates in larger ones.
+pub(crate) const BEAM: usize = 64;
 
 /// A node that a walk came upon.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +119,19 @@ impl Scratch {
             }
         }
         true
+    }
+
+    /// Where to enter the layer below `upper`, whose last is the smallest. Small layers are gone down
+    /// greedily. In large ones the nearest nodes may lie far from the node that one comes from, as
+    /// clusters do, and a greedy way ends beside them: those are walked with [`BEAM`] candidates.
+    pub(crate) fn enter(&mut self, table: &Table, upper: &[Layer], query: &Query) -> u32 {
+        upper.iter().rev().fold(0, |node, layer| {
+            if layer.len() <= GREEDY {
+                return self.descend(table, layer, query, node);
+            }
+            self.walk(table, layer, query, node, BEAM, all);
+            self.best.first().map_or(node, |best| best.node)
+        })
     }
 
     /// The node that steps to ever nearer neighbours lead to from `entry`, of those nearest to `query`.

@@ -239,7 +239,7 @@ impl PoolingFile {
     }
 }
 
-fn supported(
+pub(crate) fn supported(
     field: &'static str,
     found: &str,
     known: &[&str],
@@ -254,7 +254,7 @@ fn supported(
 /// Configurations are some hundred bytes; this is where reading stops.
 const MOST_JSON: u64 = 4 << 20;
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     read_json_if_any(path)?.ok_or_else(|| ModelError::File {
         path: path.to_owned(),
         reason: "there is no such file".to_owned(),
@@ -262,17 +262,27 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
 }
 
 /// `None` where there is no such file.
-fn read_json_if_any<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
-    let mut text = Vec::new();
-    let read = std::fs::File::open(path).and_then(|f| f.take(MOST_JSON).read_to_end(&mut text));
-    match read {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => {
-            return Err(ModelError::File { path: path.to_owned(), reason: e.to_string() });
-        }
-        Ok(_) => {}
-    }
+pub(crate) fn read_json_if_any<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
+    let Some(text) = read_if_any(path, MOST_JSON)? else { return Ok(None) };
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(|e| ModelError::Format { path: path.to_owned(), reason: e.to_string() })
+}
+
+/// Vocabularies are some megabytes.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// A whole file, of a vocabulary or a template; `None` where there is none.
+pub(crate) fn read_bytes_if_any(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
+    read_if_any(path, MOST_BYTES)
+}
+
+fn read_if_any(path: &Path, most: u64) -> Result<Option<Vec<u8>>, ModelError> {
+    let mut text = Vec::new();
+    let read = std::fs::File::open(path).and_then(|f| f.take(most).read_to_end(&mut text));
+    match read {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(ModelError::File { path: path.to_owned(), reason: e.to_string() }),
+        Ok(_) => Ok(Some(text)),
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use trine_kernels::KernelError;
 
-use crate::DeviceChoice;
+use crate::{DeviceChoice, LoadError};
 
 /// Why a folder is no model that can be run.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +115,9 @@ pub enum InferenceError {
         /// The queue's length.
         waiting: usize,
     },
+    /// Every page of the cache is in use.
+    #[error("the cache of keys and values is full; end other sessions, or give it more memory")]
+    CacheFull,
     /// The call cannot be done by its deadline; the same call may be, later.
     #[error("the devices have more to do than the request has time for; try again later")]
     Late,
@@ -138,6 +141,9 @@ pub enum InferenceError {
     /// The device or a model's code failed; the engine goes on.
     #[error("the computation failed: {0}")]
     Failed(String),
+    /// A model could not be taken to a device.
+    #[error("{0}")]
+    Load(String),
     /// A kernel refused its operands.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -147,5 +153,14 @@ impl InferenceError {
     /// The input called `input` is wrong.
     pub(crate) fn input(input: &str, reason: impl Into<String>) -> InferenceError {
         InferenceError::InvalidInput { input: input.to_owned(), reason: reason.into() }
+    }
+}
+
+impl From<LoadError> for InferenceError {
+    fn from(error: LoadError) -> InferenceError {
+        match error {
+            LoadError::Model(error) => InferenceError::Load(error.to_string()),
+            LoadError::Kernel(error) => InferenceError::Kernel(error),
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! of matrix products beside the memory's, and times of whole models. Needs no model's files.
 //! And what a model takes on whatever device: [`rerank`], [`embed`].
 
+mod generate;
 mod model;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{
     Tensor, View,
 };
 
+pub use generate::{GenerateOptions, GenerateReport, generate};
 pub use model::{
     EmbedReport, Padded, Rerank as RerankReport, RoundingError, embed, random_pairs, rerank,
 };

@@ -32,6 +32,24 @@ fn every_kernel_matches_its_reference_on_every_adapter() {
     }
 }
 
+#[test]
+fn every_kernel_of_a_decoder_matches_its_reference() {
+    let see = |name: String, result: Result<Vec<parity::Report>, parity::ParityError>| {
+        for report in result.unwrap_or_else(|error| panic!("{name}: {error}")) {
+            println!("{name}: {report:?}");
+            assert!(report.values > 0, "{report:?}");
+        }
+    };
+    let best = CpuDevice::with_precision(2, Precision::Bf16).unwrap();
+    for device in common::cpus_at(Precision::F32).chain([best]) {
+        let exactness = Exactness::at(device.precision());
+        see(device.name(), parity::check_decoding(&device, exactness, true));
+    }
+    for device in gpus() {
+        see(device.name(), parity::check_decoding(&device, Exactness::of(&device), false));
+    }
+}
+
 /// The check itself must see a kernel that is off.
 #[test]
 fn a_kernel_beyond_its_tolerance_is_found() {

@@ -264,7 +264,9 @@ impl<W: Work> Worker<W> {
 
 /// Runs `work`; a panic becomes an error. A model or kernel leaves nothing half-done behind that
 /// a later batch reads, so going on is safe.
-fn guarded<T>(work: impl FnOnce() -> Result<T, InferenceError>) -> Result<T, InferenceError> {
+pub(crate) fn guarded<T>(
+    work: impl FnOnce() -> Result<T, InferenceError>,
+) -> Result<T, InferenceError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
         let text = panic
             .downcast_ref::<String>()

@@ -53,6 +53,11 @@ impl Arithmetic {
         self.numbers == Numbers::F32
     }
 
+    /// Whether a word is two bf16, and an instruction multiplies both.
+    pub(crate) fn is_pairs(self) -> bool {
+        self.numbers == Numbers::Pairs
+    }
+
     /// What its words hold, as a part of a file's name.
     pub(crate) fn layout(self) -> &'static str {
         match self.numbers {

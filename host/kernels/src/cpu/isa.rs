@@ -69,6 +69,12 @@ impl Isa {
         }
     }
 
+    /// Whether it has AVX-512's vectors.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx512(self) -> bool {
+        matches!(self.arch, Arch::V4(_))
+    }
+
     /// Whether it multiplies pairs of bf16.
     pub(crate) fn has_bf16(self) -> bool {
         self.bf16

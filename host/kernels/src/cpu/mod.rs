@@ -2,6 +2,8 @@
 
 mod arithmetic;
 mod bf16;
+mod blocks;
+mod decoding;
 mod dot;
 mod fused;
 mod int8;
@@ -9,6 +11,7 @@ mod isa;
 mod math;
 mod matrix;
 mod memory;
+mod panel;
 mod precision;
 mod tile;
 
@@ -24,11 +27,13 @@ use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
 pub(crate) use arithmetic::{Arithmetic, Rows};
 pub(crate) use bf16::{Bf16, Number};
+pub(crate) use blocks::{BLOCK_TILE_ROWS, Steps};
 pub(crate) use int8::{MOST_INPUTS, WholeNumbers};
 pub use isa::Isa;
 pub(crate) use math::{dot, exp, exp2_rough, first, gelu, gelu_rough, map_and_sum, max, sum};
 pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
+pub(crate) use panel::{Operands, PANEL, PANEL_ROWS, Stored};
 pub use precision::Precision;
 pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels, tiles};
 

@@ -6,6 +6,7 @@
 //! one command buffer and one submission.
 
 mod adapter;
+mod decoding;
 mod device;
 mod memory;
 mod open;
@@ -189,6 +190,18 @@ impl GpuDevice {
         let block = self.take(Use::Weights, bytes.len() as u64)?;
         self.recorder.write(block.buffer(), bytes);
         Ok(block)
+    }
+
+    /// A model's words as they are.
+    pub(crate) fn keep_bytes(&self, bytes: &[u8]) -> Result<Block, KernelError> {
+        let block = self.take(Use::Weights, bytes.len() as u64)?;
+        self.recorder.write(block.buffer(), bytes);
+        Ok(block)
+    }
+
+    /// Memory for as long as a model is there.
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<Block, KernelError> {
+        self.take(Use::Weights, bytes)
     }
 
     /// A model's numbers as the device stores them. Refuses numbers beyond f16's, where it is

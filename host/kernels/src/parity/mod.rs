@@ -6,8 +6,10 @@
 //! before the reference sees them, so that what is left is the device's own error.
 
 mod cases;
+mod decoding;
 mod drawn;
 
+pub use decoding::check_decoding;
 pub use drawn::check_drawn;
 
 use crate::gpu::{Products, Storage};

@@ -1,0 +1,296 @@
+//! Many answers in one running batch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use trine_kernels::{DecoderDevice, PAGE};
+
+use super::sessions::{Feed, SessionId, Sessions};
+use super::{EndReason, GenerationEvent, GenerationRequest, Usage};
+use crate::sample::Sampler;
+use crate::text::{Stop, TextStream, TextTokenizer};
+use crate::{DecoderConfig, InferenceError};
+
+/// How a generator shares the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GeneratorOptions {
+    /// Tokens of prompts that a step reads at most while no answer is under way.
+    pub prompt_tokens: usize,
+    /// The same while answers are: how long they wait between two tokens.
+    pub prompt_tokens_beside: usize,
+    /// Answers under way at once at most.
+    pub answers: usize,
+    /// Answers that may wait for others to end.
+    pub waiting: usize,
+}
+
+impl Default for GeneratorOptions {
+    fn default() -> GeneratorOptions {
+        GeneratorOptions {
+            prompt_tokens: 512,
+            prompt_tokens_beside: 128,
+            answers: 64,
+            waiting: 256,
+        }
+    }
+}
+
+/// Answers under way on a device. Every call is for the device's owner thread.
+pub struct Generator<D: DecoderDevice> {
+    sessions: Sessions<D>,
+    tokenizer: Option<Arc<TextTokenizer>>,
+    options: GeneratorOptions,
+    waiting: VecDeque<(GenerationRequest, mpsc::Sender<GenerationEvent>)>,
+    answers: Vec<Answer>,
+}
+
+struct Answer {
+    session: SessionId,
+    request: GenerationRequest,
+    events: mpsc::Sender<GenerationEvent>,
+    sampler: Sampler,
+    stream: TextStream,
+    stop: Stop,
+    /// Tokens that the session has not read: the rest of the prompt, or the last token chosen.
+    unread: VecDeque<u32>,
+    usage: Usage,
+    /// Pages that it may come to need.
+    pages: usize,
+}
+
+/// Events that wait for a caller at most: an answer's tokens and its end.
+pub(super) fn room(request: &GenerationRequest) -> usize {
+    request.max_tokens.saturating_add(1)
+}
+
+impl<D: DecoderDevice> Generator<D> {
+    /// Makes answers with these sessions. Without a tokenizer there are tokens and no text.
+    pub fn new(
+        sessions: Sessions<D>,
+        tokenizer: Option<Arc<TextTokenizer>>,
+        options: GeneratorOptions,
+    ) -> Generator<D> {
+        Generator { sessions, tokenizer, options, waiting: VecDeque::new(), answers: Vec::new() }
+    }
+
+    /// The sessions, for their counts.
+    pub fn sessions(&self) -> &Sessions<D> {
+        &self.sessions
+    }
+
+    /// Whether no answer is under way or waiting.
+    pub fn is_idle(&self) -> bool {
+        self.answers.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Lines an answer up. `events` is told all that comes of it; dropping the other end ends the
+    /// answer within a step. Fails where the request could never be met or too many wait already.
+    pub fn submit(
+        &mut self,
+        request: GenerationRequest,
+        events: mpsc::Sender<GenerationEvent>,
+    ) -> Result<(), InferenceError> {
+        if self.waiting.len() >= self.options.waiting {
+            return Err(InferenceError::Busy { waiting: self.waiting.len() });
+        }
+        let DecoderConfig { context, vocabulary, .. } = *self.sessions.config();
+        request.check(context, vocabulary)?;
+        if !request.stop.is_empty() && self.tokenizer.is_none() {
+            return Err(InferenceError::input("stop", "needs a tokenizer"));
+        }
+        if request.pages() > self.sessions.counts().pages {
+            return Err(InferenceError::CacheFull);
+        }
+        self.waiting.push_back((request, events));
+        Ok(())
+    }
+
+    /// One step of all answers: each under way gets its next token, prompts are read on. What fails
+    /// fails the answers that were in the step; the generator goes on.
+    pub fn step(&mut self) -> Result<(), InferenceError> {
+        self.clear();
+        self.admit();
+        let counts = self.shares();
+        let fed: Vec<usize> = (0..counts.len()).filter(|&at| counts[at] > 0).collect();
+        if fed.is_empty() {
+            return Ok(());
+        }
+        let tokens: Vec<Vec<u32>> = fed
+            .iter()
+            .map(|&at| self.answers[at].unread.iter().take(counts[at]).copied().collect())
+            .collect();
+        let feed = |(&at, tokens)| -> Feed<'_> {
+            let answer: &Answer = &self.answers[at];
+            Feed { session: answer.session, tokens, logits: counts[at] == answer.unread.len() }
+        };
+        let feeds: Vec<Feed> = fed.iter().zip(tokens.iter().map(Vec::as_slice)).map(feed).collect();
+        let logits = match self.sessions.step(&feeds) {
+            Ok(logits) => logits,
+            Err(error) => {
+                for &at in fed.iter().rev() {
+                    self.end(at, GenerationEvent::Failed(error.clone()));
+                }
+                return Err(error);
+            }
+        };
+        // From the last, so that those that end do not move the others.
+        for (&at, logits) in fed.iter().zip(logits).rev() {
+            let answer = &mut self.answers[at];
+            answer.unread.drain(..counts[at]);
+            if let Some(mut logits) = logits {
+                let ends = &self.sessions.config().ends;
+                let end = answer.next(&mut logits, ends, self.tokenizer.as_deref());
+                if let Some(event) = end {
+                    self.end(at, event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of answers that nobody waits for any more.
+    fn clear(&mut self) {
+        self.waiting.retain(|(_, events)| !events.is_closed());
+        for at in (0..self.answers.len()).rev() {
+            if self.answers[at].events.is_closed() {
+                let answer = self.answers.remove(at);
+                self.sessions.end(answer.session);
+            }
+        }
+    }
+
+    /// Begins answers in the order in which they came, as long as there is room for all that they may
+    /// come to need: none that is under way can then run out of it.
+    fn admit(&mut self) {
+        while let Some((request, _)) = self.waiting.front() {
+            let taken: usize = self.answers.iter().map(|answer| answer.pages).sum();
+            let pages = request.pages();
+            let room = taken + pages <= self.sessions.counts().pages;
+            if self.answers.len() >= self.options.answers || !room {
+                return;
+            }
+            let Some((request, events)) = self.waiting.pop_front() else { return };
+            let (session, cached) = self.sessions.create(&request.prompt);
+            let vocabulary = self.sessions.config().vocabulary;
+            self.answers.push(Answer {
+                session,
+                sampler: Sampler::new(request.sampling.clone(), vocabulary, &request.prompt),
+                stream: TextStream::default(),
+                stop: Stop::new(request.stop.clone()),
+                unread: request.prompt[cached..].iter().copied().collect(),
+                usage: Usage {
+                    prompt_tokens: request.prompt.len(),
+                    cached_tokens: cached,
+                    generated_tokens: 0,
+                },
+                pages,
+                request,
+                events,
+            });
+        }
+    }
+
+    /// Tokens that each answer reads in this step: the one chosen last, or a part of its prompt, those
+    /// that came first before the others.
+    fn shares(&self) -> Vec<usize> {
+        let answering = self.answers.iter().any(|answer| answer.usage.generated_tokens > 0);
+        let mut left = match answering {
+            true => self.options.prompt_tokens_beside,
+            false => self.options.prompt_tokens,
+        }
+        .clamp(1, self.sessions.most_tokens().max(1));
+        let share = |answer: &Answer| {
+            if answer.usage.generated_tokens > 0 {
+                return answer.unread.len();
+            }
+            let count = answer.unread.len().min(left);
+            left -= count;
+            count
+        };
+        self.answers.iter().map(share).collect()
+    }
+
+    fn end(&mut self, at: usize, event: GenerationEvent) {
+        let answer = self.answers.remove(at);
+        self.sessions.end(answer.session);
+        // There is room for it, and nobody to tell where the caller has gone.
+        let _ = answer.events.try_send(event);
+    }
+}
+
+impl Answer {
+    /// Chooses the next token, tells it, and says how the answer ends if it does.
+    fn next(
+        &mut self,
+        logits: &mut [f32],
+        ends: &[u32],
+        tokenizer: Option<&TextTokenizer>,
+    ) -> Option<GenerationEvent> {
+        let token = self.sampler.sample(logits);
+        if ends.contains(&token) && !self.request.ignore_end {
+            return Some(self.finish(EndReason::End, tokenizer));
+        }
+        self.usage.generated_tokens += 1;
+        let text = match tokenizer.map(|tokenizer| self.stream.push(tokenizer, token)) {
+            None => String::new(),
+            Some(Ok(text)) => text,
+            Some(Err(error)) => {
+                return Some(GenerationEvent::Failed(InferenceError::Failed(error.to_string())));
+            }
+        };
+        let (text, stopped) = self.stop.push(&text);
+        let _ = self.events.try_send(GenerationEvent::Token { token, text });
+        if stopped {
+            let (reason, usage) = (EndReason::Stop, self.usage);
+            return Some(GenerationEvent::End { reason, text: String::new(), usage });
+        }
+        if self.usage.generated_tokens == self.request.max_tokens {
+            return Some(self.finish(EndReason::Length, tokenizer));
+        }
+        self.unread.push_back(token);
+        None
+    }
+
+    fn finish(&mut self, reason: EndReason, tokenizer: Option<&TextTokenizer>) -> GenerationEvent {
+        let rest = tokenizer.and_then(|tokenizer| self.stream.finish(tokenizer).ok());
+        let (mut text, stopped) = self.stop.push(&rest.unwrap_or_default());
+        if !stopped {
+            text.push_str(&self.stop.finish());
+        }
+        let reason = if stopped { EndReason::Stop } else { reason };
+        GenerationEvent::End { reason, text, usage: self.usage }
+    }
+}
+
+impl GenerationRequest {
+    /// Refuses what no model of this context and vocabulary could answer.
+    fn check(&self, context: usize, vocabulary: usize) -> Result<(), InferenceError> {
+        use crate::text::{MOST_STOP_BYTES, MOST_STOPS};
+        self.sampling.check()?;
+        let (prompt, answer) = (self.prompt.len(), self.max_tokens);
+        if prompt == 0 || answer == 0 {
+            let name = if prompt == 0 { "prompt" } else { "max_tokens" };
+            return Err(InferenceError::input(name, "there must be one token at least"));
+        }
+        if prompt.checked_add(answer).is_none_or(|sum| sum > context) {
+            let reason = format!("{prompt} tokens and {answer} to come; the model reads {context}");
+            return Err(InferenceError::input("prompt", reason));
+        }
+        if let Some(token) = self.prompt.iter().find(|&&token| token as usize >= vocabulary) {
+            let reason = format!("{token} is none of the vocabulary's {vocabulary} tokens");
+            return Err(InferenceError::input("prompt", reason));
+        }
+        let long = self.stop.iter().any(|stop| stop.len() > MOST_STOP_BYTES);
+        if self.stop.len() > MOST_STOPS || long {
+            let reason = format!("at most {MOST_STOPS}, of at most {MOST_STOP_BYTES} bytes each");
+            return Err(InferenceError::input("stop", reason));
+        }
+        Ok(())
+    }
+
+    /// Pages that the whole of it takes.
+    fn pages(&self) -> usize {
+        (self.prompt.len() + self.max_tokens).div_ceil(PAGE)
+    }
+}

@@ -1,0 +1,239 @@
+//! A generator on a thread of its own.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+use trine_kernels::DecoderDevice;
+use trine_kernels::gpu::GpuOptions;
+
+use super::generator::{Generator, GeneratorOptions, room};
+use super::{GenerationEvent, GenerationRequest, PoolCounts, Sessions};
+use crate::device::{self, DeviceChoice, Place};
+use crate::scheduler::guarded;
+use crate::text::TextTokenizer;
+use crate::{DecoderModel, InferenceError, PrecisionOption};
+
+/// How a model is taken to a device.
+#[derive(Clone, Debug)]
+pub struct GenerationOptions {
+    /// Where it computes.
+    pub device: DeviceChoice,
+    /// How a GPU is opened.
+    pub gpu: GpuOptions,
+    /// Threads of the CPU; 0 takes as many as the machine runs at once.
+    pub threads: usize,
+    /// In which numbers the CPU multiplies weights of 16 bits; others keep theirs.
+    pub precision: PrecisionOption,
+    /// Bytes of the cache of keys and values at most.
+    pub cache_bytes: usize,
+    /// How answers share the device.
+    pub generator: GeneratorOptions,
+}
+
+impl Default for GenerationOptions {
+    fn default() -> GenerationOptions {
+        GenerationOptions {
+            device: DeviceChoice::Auto,
+            gpu: GpuOptions::default(),
+            threads: 0,
+            precision: PrecisionOption::Auto,
+            cache_bytes: 1 << 30,
+            generator: GeneratorOptions::default(),
+        }
+    }
+}
+
+/// A model on a device and the thread that owns them. Dropping it ends all answers.
+pub struct Generations {
+    device: String,
+    sender: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Command {
+    Submit(
+        Box<GenerationRequest>,
+        mpsc::Sender<GenerationEvent>,
+        oneshot::Sender<Result<(), InferenceError>>,
+    ),
+    Counts(oneshot::Sender<PoolCounts>),
+}
+
+/// An answer under way. Dropping it ends the answer within a step.
+#[derive(Debug)]
+pub struct Generation {
+    events: mpsc::Receiver<GenerationEvent>,
+}
+
+impl Generation {
+    /// What comes next; `None` after the end, or where the device's thread has ended.
+    pub async fn next(&mut self) -> Option<GenerationEvent> {
+        self.events.recv().await
+    }
+
+    /// [`Generation::next`] for callers without an async runtime.
+    ///
+    /// # Panics
+    /// Within an async task, which must not block.
+    pub fn next_blocking(&mut self) -> Option<GenerationEvent> {
+        self.events.blocking_recv()
+    }
+}
+
+impl Generations {
+    /// Takes a model to a device. Fails when a tensor is missing, or the device is not there or has no
+    /// room.
+    pub fn start(
+        model: DecoderModel,
+        tokenizer: Option<Arc<TextTokenizer>>,
+        options: GenerationOptions,
+    ) -> Result<Generations, InferenceError> {
+        let (sender, receiver) = mpsc::channel(options.generator.waiting.max(1));
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("trine-decoder".to_owned())
+            .spawn(move || {
+                let outcome = guarded(|| open(&model, tokenizer, receiver, options, &ready));
+                if let Err(error) = outcome {
+                    let _ = ready.try_send(Err(error));
+                }
+            })
+            .map_err(|e| InferenceError::Failed(format!("cannot start a thread: {e}")))?;
+        let device = started.recv().unwrap_or(Err(InferenceError::Stopped))?;
+        Ok(Generations { device, sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// The device in words.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Lines an answer up. Fails where the request could never be met, and as
+    /// [`InferenceError::Busy`] where too many wait.
+    pub async fn generate(&self, request: GenerationRequest) -> Result<Generation, InferenceError> {
+        let (generation, accepted) = self.send(request)?;
+        accepted.await.map_err(|_| InferenceError::Stopped)??;
+        Ok(generation)
+    }
+
+    /// [`Generations::generate`] for callers without an async runtime.
+    ///
+    /// # Panics
+    /// Within an async task, which must not block.
+    pub fn generate_blocking(
+        &self,
+        request: GenerationRequest,
+    ) -> Result<Generation, InferenceError> {
+        let (generation, accepted) = self.send(request)?;
+        accepted.blocking_recv().map_err(|_| InferenceError::Stopped)??;
+        Ok(generation)
+    }
+
+    /// What came of the cache's pages so far.
+    pub async fn counts(&self) -> Result<PoolCounts, InferenceError> {
+        let (reply, counts) = oneshot::channel();
+        self.command(Command::Counts(reply))?;
+        counts.await.map_err(|_| InferenceError::Stopped)
+    }
+
+    fn send(
+        &self,
+        request: GenerationRequest,
+    ) -> Result<(Generation, oneshot::Receiver<Result<(), InferenceError>>), InferenceError> {
+        // No answer has room for more events than a context has tokens, which is checked there.
+        let (sender, events) = mpsc::channel(room(&request).clamp(1, 1 << 24));
+        let (reply, accepted) = oneshot::channel();
+        self.command(Command::Submit(Box::new(request), sender, reply))?;
+        Ok((Generation { events }, accepted))
+    }
+
+    fn command(&self, command: Command) -> Result<(), InferenceError> {
+        let sender = self.sender.as_ref().ok_or(InferenceError::Stopped)?;
+        sender.try_send(command).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => {
+                InferenceError::Busy { waiting: sender.max_capacity() }
+            }
+            mpsc::error::TrySendError::Closed(_) => InferenceError::Stopped,
+        })
+    }
+}
+
+impl Drop for Generations {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // The thread catches what it runs; there is nobody to tell of anything else.
+            let _ = thread.join();
+        }
+    }
+}
+
+type Ready = std::sync::mpsc::SyncSender<Result<String, InferenceError>>;
+
+/// Opens the device and runs the loop on it.
+fn open(
+    model: &DecoderModel,
+    tokenizer: Option<Arc<TextTokenizer>>,
+    commands: mpsc::Receiver<Command>,
+    options: GenerationOptions,
+    ready: &Ready,
+) -> Result<(), InferenceError> {
+    match Place::find(options.device)? {
+        Place::Cpu => {
+            let device = device::open_cpu(options.threads, options.precision.here())?;
+            serve(device, model, tokenizer, commands, &options, ready)
+        }
+        Place::Gpu(index) => {
+            let device = device::open_gpu(index, &options.gpu)?;
+            serve(device, model, tokenizer, commands, &options, ready)
+        }
+    }
+}
+
+fn serve<D: DecoderDevice>(
+    device: D,
+    model: &DecoderModel,
+    tokenizer: Option<Arc<TextTokenizer>>,
+    mut commands: mpsc::Receiver<Command>,
+    options: &GenerationOptions,
+    ready: &Ready,
+) -> Result<(), InferenceError> {
+    let sessions = Sessions::new(device, model, options.cache_bytes)?;
+    let name = sessions.device();
+    tracing::info!(device = %name, model = %model.path().display(), "decoder started");
+    let mut generator = Generator::new(sessions, tokenizer, options.generator);
+    let _ = ready.send(Ok(name));
+    loop {
+        if generator.is_idle() {
+            match commands.blocking_recv() {
+                Some(command) => obey(&mut generator, command),
+                None => return Ok(()),
+            }
+        }
+        loop {
+            match commands.try_recv() {
+                Ok(command) => obey(&mut generator, command),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => return Ok(()),
+            }
+        }
+        if let Err(error) = guarded(|| generator.step()) {
+            tracing::error!(%error, "a step failed");
+            if matches!(error, InferenceError::Kernel(trine_kernels::KernelError::Lost(_))) {
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn obey<D: DecoderDevice>(generator: &mut Generator<D>, command: Command) {
+    match command {
+        Command::Submit(request, events, reply) => {
+            let _ = reply.send(generator.submit(*request, events));
+        }
+        Command::Counts(reply) => {
+            let _ = reply.send(generator.sessions().counts());
+        }
+    }
+}

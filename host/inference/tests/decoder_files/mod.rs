@@ -1,0 +1,280 @@
+//! Small decoders made anew from their seeds, as folders of safetensors and as GGUF files.
+#![allow(dead_code, reason = "not every test file needs every kind")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde::Deserialize;
+use tempfile::TempDir;
+use trine_inference::DecoderModel;
+use trine_kernels::Format;
+
+#[derive(Deserialize)]
+struct Golden {
+    cases: Vec<Case>,
+}
+
+/// A decoder and what transformers makes of it; see `tests/golden/make_tiny_decoders.py`.
+#[derive(Clone, Deserialize)]
+pub struct Case {
+    pub name: String,
+    pub config: serde_json::Value,
+    pub shapes: BTreeMap<String, Vec<usize>>,
+    pub tokens: Vec<u32>,
+    pub logits: Vec<[f32; 3]>,
+    pub likeliest: Vec<u32>,
+    pub greedy: Vec<u32>,
+}
+
+pub fn cases() -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-decoders.json");
+    serde_json::from_slice::<Golden>(&std::fs::read(path).unwrap()).unwrap().cases
+}
+
+pub fn case(name: &str) -> Case {
+    cases().into_iter().find(|case| case.name == name).unwrap()
+}
+
+/// The numbers of a tensor, as the script draws them.
+fn numbers(name: &str, count: usize) -> Vec<f32> {
+    let seed = name.bytes().fold(1, |seed: u64, byte| (seed * 131 + u64::from(byte)) % (1 << 40));
+    let mut values = trine_kernels::parity::numbers(count, seed);
+    let norm = name.contains("norm");
+    values.iter_mut().for_each(|x| *x = if norm { 1.0 + *x * 0.2 } else { *x * 0.2 });
+    values
+}
+
+/// Tensors by the names of transformers.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+impl Case {
+    pub fn tensors(&self) -> Tensors {
+        let tensor = |(name, shape): (&String, &Vec<usize>)| {
+            (name.clone(), (shape.clone(), numbers(name, shape.iter().product())))
+        };
+        self.shapes.iter().map(tensor).collect()
+    }
+
+    pub fn folder(&self) -> TempDir {
+        folder(&self.config, &self.tensors())
+    }
+}
+
+pub fn open(path: impl AsRef<Path>) -> DecoderModel {
+    DecoderModel::open(path).unwrap()
+}
+
+pub fn folder(config: &serde_json::Value, tensors: &Tensors) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let views = tensors.iter().map(|(name, (shape, values))| {
+        let bytes = bytemuck::cast_slice(values);
+        (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
+    folder
+}
+
+/// A GGUF file being made.
+#[derive(Default)]
+pub struct GgufFile {
+    keys: Vec<u8>,
+    key_count: u64,
+    tensors: Vec<(String, Vec<usize>, u32, Vec<u8>)>,
+}
+
+impl GgufFile {
+    fn key(&mut self, name: &str, kind: u32, value: &[u8]) {
+        self.key_count += 1;
+        self.keys.extend(text(name));
+        self.keys.extend(kind.to_le_bytes());
+        self.keys.extend(value);
+    }
+
+    pub fn number(&mut self, name: &str, value: usize) {
+        self.key(name, 4, &(value as u32).to_le_bytes());
+    }
+
+    pub fn float(&mut self, name: &str, value: f64) {
+        self.key(name, 6, &(value as f32).to_le_bytes());
+    }
+
+    pub fn string(&mut self, name: &str, value: &str) {
+        self.key(name, 8, &text(value));
+    }
+
+    pub fn flag(&mut self, name: &str, value: bool) {
+        self.key(name, 7, &[value.into()]);
+    }
+
+    pub fn strings(&mut self, name: &str, values: &[String]) {
+        let mut bytes = 8u32.to_le_bytes().to_vec();
+        bytes.extend((values.len() as u64).to_le_bytes());
+        values.iter().for_each(|value| bytes.extend(text(value)));
+        self.key(name, 9, &bytes);
+    }
+
+    pub fn floats(&mut self, name: &str, values: &[f32]) {
+        let mut bytes = 6u32.to_le_bytes().to_vec();
+        bytes.extend((values.len() as u64).to_le_bytes());
+        values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        self.key(name, 9, &bytes);
+    }
+
+    pub fn integers(&mut self, name: &str, values: &[i32]) {
+        let mut bytes = 5u32.to_le_bytes().to_vec();
+        bytes.extend((values.len() as u64).to_le_bytes());
+        values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        self.key(name, 9, &bytes);
+    }
+
+    /// A tensor of so many rows and columns, its bytes as they lie.
+    pub fn tensor(&mut self, name: &str, shape: &[usize], format: Format, bytes: Vec<u8>) {
+        let kind = match format {
+            Format::F32 => 0,
+            Format::F16 => 1,
+            Format::Q4_0 => 2,
+            Format::Q8_0 => 8,
+            Format::Q4K => 12,
+            Format::Q5K => 13,
+            Format::Q6K => 14,
+            Format::Bf16 => 30,
+        };
+        self.tensors.push((name.to_owned(), shape.to_vec(), kind, bytes));
+    }
+
+    pub fn write(&self, path: &Path) {
+        let mut file = b"GGUF\x03\0\0\0".to_vec();
+        file.extend((self.tensors.len() as u64).to_le_bytes());
+        file.extend(self.key_count.to_le_bytes());
+        file.extend(&self.keys);
+        let mut offset = 0usize;
+        for (name, shape, kind, bytes) in &self.tensors {
+            file.extend(text(name));
+            file.extend((shape.len() as u32).to_le_bytes());
+            shape.iter().rev().for_each(|size| file.extend((*size as u64).to_le_bytes()));
+            file.extend(kind.to_le_bytes());
+            file.extend((offset as u64).to_le_bytes());
+            offset += bytes.len().next_multiple_of(32);
+        }
+        for (.., bytes) in &self.tensors {
+            file.resize(file.len().next_multiple_of(32), 0);
+            file.extend(bytes);
+        }
+        std::fs::write(path, file).unwrap();
+    }
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+/// What llama.cpp's converter makes of a model of transformers. `rows` gives the bytes of a matrix's
+/// row of so many numbers, and what they are.
+pub fn gguf(
+    config: &serde_json::Value,
+    tensors: &Tensors,
+    bytes_of: impl FnMut(&str, &[f32]) -> (Format, Vec<u8>),
+) -> (TempDir, PathBuf) {
+    gguf_with(GgufFile::default(), config, tensors, bytes_of)
+}
+
+/// [`gguf`] with more keys.
+pub fn gguf_with(
+    mut file: GgufFile,
+    config: &serde_json::Value,
+    tensors: &Tensors,
+    mut bytes_of: impl FnMut(&str, &[f32]) -> (Format, Vec<u8>),
+) -> (TempDir, PathBuf) {
+    let size = |name: &str| config[name].as_u64().unwrap() as usize;
+    let family = config["model_type"].as_str().unwrap();
+    let family = if family == "mistral" { "llama" } else { family };
+    file.string("general.architecture", family);
+    let key = |name: &str| format!("{family}.{name}");
+    for (name, value) in [
+        ("block_count", size("num_hidden_layers")),
+        ("embedding_length", size("hidden_size")),
+        ("feed_forward_length", size("intermediate_size")),
+        ("attention.head_count", size("num_attention_heads")),
+        ("attention.head_count_kv", size("num_key_value_heads")),
+        ("context_length", size("max_position_embeddings")),
+        ("vocab_size", size("vocab_size")),
+    ] {
+        file.number(&key(name), value);
+    }
+    if let Some(width) = config["head_dim"].as_u64() {
+        file.number(&key("attention.key_length"), width as usize);
+    }
+    if let Some(window) = config["sliding_window"].as_u64() {
+        file.number(&key("attention.sliding_window"), window as usize);
+    }
+    file.float(&key("attention.layer_norm_rms_epsilon"), config["rms_norm_eps"].as_f64().unwrap());
+    let rope = &config["rope_parameters"];
+    file.float(&key("rope.freq_base"), rope["rope_theta"].as_f64().unwrap());
+    if let Some(kind @ ("linear" | "yarn")) = rope["rope_type"].as_str() {
+        file.string(&key("rope.scaling.type"), kind);
+        file.float(&key("rope.scaling.factor"), rope["factor"].as_f64().unwrap());
+        if let Some(length) = rope["original_max_position_embeddings"].as_u64() {
+            file.number(&key("rope.scaling.original_context_length"), length as usize);
+        }
+    }
+    let head = config["head_dim"].as_u64().map(|width| width as usize);
+    let head = head.unwrap_or(size("hidden_size") / size("num_attention_heads"));
+    for (name, (shape, values)) in tensors {
+        let columns = *shape.last().unwrap();
+        let rows: Vec<&[f32]> = values.chunks(if shape.len() == 1 { 1 } else { columns }).collect();
+        let turned = family == "llama" && (name.contains("q_proj") || name.contains("k_proj"));
+        let row = |j: usize| match turned {
+            // Row j of the file is row `source` of transformers.
+            true => j / head * head + j % head % 2 * (head / 2) + j % head / 2,
+            false => j,
+        };
+        let mut bytes = Vec::new();
+        let mut format = Format::F32;
+        if shape.len() == 1 {
+            (0..rows.len()).for_each(|j| bytes.extend(rows[row(j)][0].to_le_bytes()));
+        } else {
+            for j in 0..rows.len() {
+                let (kind, row) = bytes_of(name, rows[row(j)]);
+                format = kind;
+                bytes.extend(row);
+            }
+        }
+        file.tensor(&gguf_name(name), shape, format, bytes);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    file.write(&path);
+    (folder, path)
+}
+
+/// As they are.
+pub fn plain(_: &str, row: &[f32]) -> (Format, Vec<u8>) {
+    (Format::F32, row.iter().flat_map(|x| x.to_le_bytes()).collect())
+}
+
+fn gguf_name(name: &str) -> String {
+    let mut name = name.replace("model.layers.", "blk.");
+    for (ours, theirs) in [
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.o_proj", "attn_output"),
+        ("self_attn.q_norm", "attn_q_norm"),
+        ("self_attn.k_norm", "attn_k_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ] {
+        name = name.replace(ours, theirs);
+    }
+    name
+}

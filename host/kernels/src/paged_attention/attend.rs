@@ -1,0 +1,260 @@
+//! The CPU's half: some tokens' queries against a run of pages at a time.
+
+use rayon::prelude::*;
+
+use super::pages::{CpuPages, Layers, PagesShape};
+use super::{PAGE, PagedSequences, fits};
+use crate::KernelError;
+use crate::cpu::{self, CpuBuffer, CpuDevice, Isa, Operands, PANEL, PANEL_ROWS, Stored, tiles};
+
+/// Pages whose scores there are at a time. They are counted from a sequence's first, so that a
+/// token's result is the same whatever is asked beside it.
+const RUN: usize = 8;
+
+/// Tokens that one task takes, all heads of them.
+const BLOCK: usize = 16;
+
+pub(crate) fn run(
+    device: &CpuDevice,
+    qkv: &CpuBuffer,
+    pages: &mut CpuPages,
+    layer: usize,
+    paged: &PagedSequences,
+    window: Option<u32>,
+) -> Result<CpuBuffer, KernelError> {
+    let shape = pages.shape;
+    fits(shape, qkv.shape(), layer, paged)?;
+    let heads = shape.heads;
+    let mut y = device.take(qkv.rows(), heads.queries * heads.width);
+    let attention = Attention { isa: device.isa, shape, paged, window, qkv };
+    match &mut pages.layers {
+        Layers::F32(layers) => attention.run(&mut layers[layer], y.data_mut()),
+        Layers::F16(layers) => attention.run(&mut layers[layer], y.data_mut()),
+    }
+    Ok(y)
+}
+
+struct Attention<'a> {
+    isa: Isa,
+    shape: PagesShape,
+    paged: &'a PagedSequences,
+    window: Option<u32>,
+    qkv: &'a CpuBuffer,
+}
+
+/// Queries of one sequence that one head of keys serves.
+struct Queries<'a> {
+    /// Of the first, among the new tokens, and in its sequence.
+    row: usize,
+    position: usize,
+    /// Tokens.
+    count: usize,
+    /// Head of keys.
+    head: usize,
+    /// The sequence's.
+    pages: &'a [u32],
+}
+
+/// What a task writes over and over, for a tile of queries.
+struct Scratch {
+    /// `[rows, width]`.
+    queries: Vec<f32>,
+    /// `[rows, RUN * PAGE]`.
+    scores: Vec<f32>,
+    /// Panels `[rows, PANEL]` of the weighted sum of values.
+    values: Vec<f32>,
+}
+
+impl Attention<'_> {
+    fn run<T: Stored>(&self, layer: &mut [T], y: &mut [f32]) {
+        let heads = self.shape.heads;
+        let size = self.shape.pages * self.shape.page_numbers().1;
+        let keep = |(head, part): (usize, &mut [T])| self.keep(head, part);
+        match self.qkv.rows() > BLOCK {
+            true => layer.par_chunks_exact_mut(size).enumerate().for_each(keep),
+            false => layer.chunks_exact_mut(size).enumerate().for_each(keep),
+        }
+        let (layer, group) = (&*layer, heads.queries / heads.keys);
+        let sequences = self.paged.sequences();
+        let single = sequences.ranges().all(|rows| rows.len() <= 1);
+        let mut tasks = Vec::new();
+        for (index, rows) in sequences.ranges().enumerate() {
+            let (past, pages) = (self.paged.past[index] as usize, self.paged.pages(index));
+            for row in rows.clone().step_by(BLOCK) {
+                let position = past + row - rows.start;
+                let count = BLOCK.min(rows.end - row);
+                // Of single tokens each head is a task.
+                let of = |head| Queries { row, position, count, head, pages };
+                tasks.extend((0..if single { heads.keys } else { 1 }).map(of));
+            }
+        }
+        let mut parts = Vec::with_capacity(tasks.len());
+        let mut rest = y;
+        for task in &tasks {
+            let columns = if single { group } else { heads.queries } * heads.width;
+            let (part, after) = rest.split_at_mut(task.count * columns);
+            parts.push(part);
+            rest = after;
+        }
+        tasks.into_par_iter().zip(parts).with_max_len(1).for_each(|(task, out)| match single {
+            true => self.attend(layer, &task, out, group * heads.width),
+            false => (0..heads.keys).for_each(|head| {
+                let out = &mut out[head * group * heads.width..];
+                self.attend(layer, &Queries { head, ..task }, out, heads.queries * heads.width);
+            }),
+        });
+    }
+
+    /// Keeps the new keys and values of a head.
+    fn keep<T: Stored>(&self, head: usize, part: &mut [T]) {
+        let (heads, columns) = (self.shape.heads, self.qkv.columns());
+        let (d, (keys, size)) = (heads.width, self.shape.page_numbers());
+        let key = (heads.queries + head) * d;
+        let value = (heads.queries + heads.keys + head) * d;
+        for (index, rows) in self.paged.sequences().ranges().enumerate() {
+            let (past, pages) = (self.paged.past[index] as usize, self.paged.pages(index));
+            for (position, row) in (past..).zip(rows) {
+                let row = &self.qkv.data()[row * columns..][..columns];
+                let (page, at) = (pages[position / PAGE] as usize, position % PAGE);
+                let (k, v) = part[page * size..][..size].split_at_mut(keys);
+                if at == 0 {
+                    // What another sequence left here is multiplied by 0, which an infinity is not.
+                    v.fill(T::nearest(0.0));
+                }
+                for (place, &x) in k[at..].iter_mut().step_by(PAGE).zip(&row[key..key + d]) {
+                    *place = T::nearest(x);
+                }
+                let panels = v.chunks_exact_mut(PAGE * PANEL);
+                for (panel, x) in panels.zip(row[value..value + d].chunks(PANEL)) {
+                    let places = panel[at * PANEL..].iter_mut();
+                    places.zip(x).for_each(|(place, &x)| *place = T::nearest(x));
+                }
+            }
+        }
+    }
+
+    /// All queries of a task to `out`, whose rows, one a token, are `stride` apart.
+    fn attend<T: Stored>(&self, layer: &[T], task: &Queries, out: &mut [f32], stride: usize) {
+        let heads = self.shape.heads;
+        let (d, group) = (heads.width, heads.queries / heads.keys);
+        let most = PANEL_ROWS.min(task.count * group);
+        let mut scratch = Scratch {
+            queries: vec![0.0; most * d],
+            scores: vec![0.0; most * RUN * PAGE],
+            values: vec![0.0; most * d.next_multiple_of(PANEL)],
+        };
+        // A row of a tile is one token's query by one of the heads that share the keys.
+        for (top, height) in tiles(task.count * group, PANEL_ROWS) {
+            let scale = 1.0 / (d as f32).sqrt();
+            for (row, place) in (top..top + height).zip(scratch.queries.chunks_exact_mut(d)) {
+                let at = (task.row + row / group) * self.qkv.columns();
+                let query = &self.qkv.data()[at + (task.head * group + row % group) * d..][..d];
+                place.iter_mut().zip(query).for_each(|(place, x)| *place = x * scale);
+            }
+            let positions: [usize; PANEL_ROWS] =
+                std::array::from_fn(|row| task.position + (top + row) / group);
+            let sums = self.tile(layer, task, &positions[..height], &mut scratch);
+            for (row, sum) in (top..top + height).zip(sums) {
+                let out = &mut out[row / group * stride + row % group * d..][..d];
+                let panels = scratch.values.chunks_exact(height * PANEL);
+                for (out, panel) in out.chunks_mut(PANEL).zip(panels) {
+                    let values = &panel[(row - top) * PANEL..];
+                    out.iter_mut().zip(values).for_each(|(out, x)| *out = x / sum);
+                }
+            }
+        }
+    }
+
+    /// A tile of queries, at `positions`: the values weighted into the scratch, and each row's sum of
+    /// weights.
+    fn tile<T: Stored>(
+        &self,
+        layer: &[T],
+        task: &Queries,
+        positions: &[usize],
+        scratch: &mut Scratch,
+    ) -> [f32; PANEL_ROWS] {
+        let height = positions.len();
+        let (d, (keys, size)) = (self.shape.heads.width, self.shape.page_numbers());
+        let first = |position: usize| {
+            self.window.map_or(0, |window| (position + 1).saturating_sub(window as usize))
+        };
+        let Scratch { queries, scores, values } = scratch;
+        values.fill(0.0);
+        let (mut most, mut sums) = ([f32::NEG_INFINITY; PANEL_ROWS], [0.0; PANEL_ROWS]);
+        let last = positions[height - 1] / PAGE;
+        for run in first(positions[0]) / PAGE / RUN..=last / RUN {
+            let pages = &task.pages[run * RUN..=last.min(run * RUN + RUN - 1)];
+            let page = |page: u32| {
+                layer[(task.head * self.shape.pages + page as usize) * size..][..size]
+                    .split_at(keys)
+            };
+            for (index, &id) in pages.iter().enumerate() {
+                self.isa.multiply_stored(Operands {
+                    rows: height,
+                    a: queries,
+                    a_stride: d,
+                    panel: page(id).0,
+                    out: &mut scores[index * PAGE..],
+                    out_stride: RUN * PAGE,
+                    add: false,
+                });
+            }
+            let seen = run * RUN * PAGE;
+            self.isa.each(
+                #[inline(always)]
+                || {
+                    for (row, scores) in
+                        scores.chunks_exact_mut(RUN * PAGE).enumerate().take(height)
+                    {
+                        let end = (positions[row] + 1).saturating_sub(seen).min(pages.len() * PAGE);
+                        let start = first(positions[row]).saturating_sub(seen).min(end);
+                        let factor = weigh(scores, start..end, &mut most[row], &mut sums[row]);
+                        if factor != 1.0 {
+                            for panel in values.chunks_exact_mut(height * PANEL) {
+                                panel[row * PANEL..][..PANEL].iter_mut().for_each(|x| *x *= factor);
+                            }
+                        }
+                    }
+                },
+            );
+            for (index, &id) in pages.iter().enumerate() {
+                let panels = page(id).1.chunks_exact(PAGE * PANEL);
+                for (panel, out) in panels.zip(values.chunks_exact_mut(height * PANEL)) {
+                    self.isa.multiply_stored(Operands {
+                        rows: height,
+                        a: &scores[index * PAGE..],
+                        a_stride: RUN * PAGE,
+                        panel,
+                        out,
+                        out_stride: PANEL,
+                        add: true,
+                    });
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// `exp(score - max)` of what a row sees of a run of pages, 0 of the rest. `most` and `sum` are of all
+/// runs so far; what was summed up before is to be multiplied by the result.
+#[inline(always)]
+fn weigh(scores: &mut [f32], seen: std::ops::Range<usize>, most: &mut f32, sum: &mut f32) -> f32 {
+    let end = seen.end;
+    scores[..seen.start].fill(0.0);
+    scores[end..].fill(0.0);
+    let scores = &mut scores[seen];
+    if scores.is_empty() {
+        return 1.0;
+    }
+    let before = *most;
+    let largest = cpu::max(scores);
+    *most = if largest > before { largest } else { before };
+    let now = *most;
+    let weights = cpu::map_and_sum(scores, |x| cpu::exp(x - now));
+    // Of the first run there is nothing before.
+    let factor = if before == f32::NEG_INFINITY { 1.0 } else { cpu::exp(before - now) };
+    *sum = *sum * factor + weights;
+    factor
+}
