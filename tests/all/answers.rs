@@ -84,6 +84,11 @@ fn the_words_that_answer_are_bytes_of_the_first_quote() {
         let citations = list(&answer, "citations");
         assert!(citations[1..].iter().all(|c| c.get("answer").is_none()));
         let (lead, read) = (&citations[0], &citations[0]["answer"]);
+        // Where markup parts the words they are no bytes of the document.
+        if read.is_null() {
+            assert!(answer.get("short_answer").is_none(), "{answer}");
+            continue;
+        }
         assert_eq!(read["text"], answer["short_answer"]);
         let range =
             |value: &Value| (value["start"].as_u64().unwrap(), value["end"].as_u64().unwrap());

@@ -122,16 +122,17 @@ fn ask_in_json_has_the_documented_fields() {
         "models",
         "passages",
         "query",
+        "short_answer",
         "threshold",
         "timings_ms",
         "warnings",
     ];
     assert_eq!(fields(&answer), BTreeSet::from(expected));
-    for citation in answer["citations"].as_array().unwrap() {
-        assert_eq!(
-            fields(citation),
-            BTreeSet::from(["source", "start", "end", "quote", "passage"])
-        );
+    for (at, citation) in answer["citations"].as_array().unwrap().iter().enumerate() {
+        let mut expected = BTreeSet::from(["source", "start", "end", "quote", "passage"]);
+        // The words that were read are the first one's.
+        expected.extend((at == 0).then_some("answer"));
+        assert_eq!(fields(citation), expected);
     }
     let passages = answer["passages"].as_array().unwrap();
     assert_eq!(passages.len(), 3);
@@ -139,6 +140,7 @@ fn ask_in_json_has_the_documented_fields() {
         let expected = [
             "dense_score",
             "end",
+            "fused_score",
             "headings",
             "id",
             "lexical_score",

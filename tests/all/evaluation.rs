@@ -58,7 +58,9 @@ fn eval(collection: &Path, more: &[&dyn AsRef<OsStr>]) -> Ended {
 fn answers_are_measured_against_the_accepted_ones() {
     let Some(_) = model() else { return };
     let collection = collection(&FILES);
-    let measured = eval(collection.path(), &[&"--stage", &"answer", &"--json"]);
+    // Whole sentences, whose words can be counted.
+    let measured =
+        eval(collection.path(), &[&"--stage", &"answer", &"--reader", &"none", &"--json"]);
     assert_eq!(measured.code, 0, "{measured:?}");
     let report = measured.json();
     // One answer is the very sentence, the other two words of nine that count.
@@ -85,8 +87,17 @@ fn the_gold_passage_is_all_that_is_read() {
     files[3].1 = &wrong;
     let collection = collection(&files);
     let json = collection.path().join("all.json");
-    let arguments: [&dyn AsRef<OsStr>; 7] =
-        [&"--stage", &"rerank,answer", &"--gold-passage", &"--threshold", &"1", &"--json", &json];
+    let arguments: [&dyn AsRef<OsStr>; 9] = [
+        &"--stage",
+        &"rerank,answer",
+        &"--gold-passage",
+        &"--reader",
+        &"none",
+        &"--threshold",
+        &"1",
+        &"--json",
+        &json,
+    ];
     let measured = eval(collection.path(), &arguments);
     assert_eq!(measured.code, 0, "{measured:?}");
     assert!(measured.out.contains("ndcg@10") && measured.out.contains("squad2_f1"), "{measured:?}");

@@ -118,8 +118,9 @@ fn a_file_too_many_is_refused() {
     let pooling = folder.path().join("1_Pooling/config.json");
     let aside = folder.path().join("aside.json");
     fs::rename(&pooling, &aside).unwrap();
-    let options =
-        BuildOptions { embedder: folder.path().to_str().unwrap().to_owned(), ..build_options() };
+    let embedder = folder.path().to_str().unwrap().to_owned();
+    let reranker = embedder.clone();
+    let options = BuildOptions { embedder, reranker, reader: None, ..build_options() };
     let bundle = index("no-pooling.trine", &[corpus()], &options);
     let name = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
     let mut store = store(folder.path());
