@@ -63,3 +63,54 @@ impl Encoder {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoder() -> Encoder {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-cross-encoder");
+        Encoder::new(&std::fs::read(format!("{folder}/tokenizer.json")).unwrap(), 64).unwrap()
+    }
+
+    const FORM: Windows = Windows { tokens: 30, first: 12, overlap: 5, most: 100 };
+
+    #[test]
+    fn places_are_bytes_of_the_second_text() {
+        let text = "Großmutter’s café: ☕ a cup costs 1 €50, naïve\u{301} 日本 for\u{a0}members.";
+        let windows = encoder().windows("What does it cost?", text, FORM).unwrap();
+        let mut end = 0;
+        for window in &windows {
+            assert!(window.encoded.ids.len() <= 30);
+            for place in &window.places {
+                let piece = text.get(place.clone());
+                assert!(piece.is_some_and(|piece| piece.trim() == piece), "{place:?} {piece:?}");
+                end = end.max(place.end);
+            }
+        }
+        assert_eq!(end, text.len());
+    }
+
+    #[test]
+    fn windows_overlap_and_leave_nothing_out() {
+        let text: Vec<String> = (0..40).map(|n| format!("word{n}")).collect();
+        let (encoder, text) = (encoder(), text.join(" "));
+        let windows = encoder.windows("One question.", &text, FORM).unwrap();
+        assert!(windows.len() > 3);
+        for (one, next) in windows.iter().zip(&windows[1..]) {
+            assert_eq!(one.places[one.places.len() - 5..], next.places[..5]);
+        }
+        let last = windows.last().unwrap();
+        assert_eq!((last.places.last().unwrap().end, last.encoded.truncated), (text.len(), 0));
+        let most = Windows { most: 2, ..FORM };
+        let cut = encoder.windows("One question.", &text, most).unwrap();
+        let seen = cut[1].places.len() + cut[0].places.len() - 5;
+        assert_eq!(
+            (cut.len(), cut[1].encoded.truncated as usize),
+            (2, encoder.count(&text).unwrap() - seen)
+        );
+        assert!(encoder.windows("One question.", "", FORM).unwrap().is_empty());
+        let narrow = Windows { tokens: 12, ..FORM };
+        assert!(encoder.windows("One question here, long.", &text, narrow).is_err());
+    }
+}
