@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let view = match kind {
         ModelKind::Encoder => View::Encoder,
         ModelKind::CrossEncoder => View::CrossEncoder,
+        ModelKind::Reader => View::Reader,
     };
     let mut graphs = Graphs::new();
     graphs.insert("model", Arc::new(model), view)?;
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let text = Encoded { ids, type_ids: vec![0; tokens], truncated: 0 };
                 engine.embed_blocking("model", &vec![text; texts]).map(drop)
             }
-            ModelKind::CrossEncoder => {
+            ModelKind::CrossEncoder | ModelKind::Reader => {
                 let ids = (0..texts * tokens).map(|i| (1000 + i * 7 % 5000) as i64).collect();
                 let inputs = vec![
                     ("input_ids".to_owned(), Tensor::i64([texts, tokens], ids)),

@@ -90,6 +90,7 @@ impl Named {
         let view = match model.info().kind {
             ModelKind::Encoder => View::SentenceEmbedding,
             ModelKind::CrossEncoder => View::CrossEncoder,
+            ModelKind::Reader => View::Reader,
         };
         let mut graphs = Graphs::new();
         graphs.insert("model", Arc::new(model), view).unwrap();
