@@ -12,12 +12,13 @@ const SUBCOMMANDS: [&str; 14] = [
 
 /// What pages state: a page and its words, a source file and its text.
 #[rustfmt::skip]
-const STATED: [[&str; 4]; 16] = [
+const STATED: [[&str; 4]; 17] = [
     ["asking.md", "The default of `--top-k` is 50, and", "spin.toml", "top_k = { default = \"50\""],
     ["asking.md", "The default of `--top-n` is 5, and", "spin.toml", "top_n = { default = \"5\""],
     ["asking.md", "at least 85 % of", "components/generator/src/extract.rs", "CLOSE: f32 = 0.85;"],
     ["asking.md", "at most 2048 passages", "components/index/src/graph.rs", "SCAN_UP_TO: usize = 2048;"],
-    ["abstention.md", "which is 0.375 in this version", "host/node/src/build.rs", "THRESHOLD: f32 = 0.375;"],
+    ["abstention.md", "which is 0.5 in this version", "host/node/src/build.rs", "READER_THRESHOLD: f32 = 0.5;"],
+    ["abstention.md", "and 0.375 without a reader", "host/node/src/build.rs", "THRESHOLD: f32 = 0.375;"],
     ["abstention.md", "plus half of the second", "components/generator/src/extract.rs", "OVERLAP_WEIGHT: f32 = 0.5;"],
     ["abstention.md", "Not found in these documents.", "components/gateway/src/pipeline.rs", "\"Not found in these documents.\""],
     ["limits.md", "at most 192 sentences", "components/generator/src/extract.rs", "MOST_SENTENCES: usize = 192;"],
