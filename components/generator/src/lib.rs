@@ -14,7 +14,7 @@ use extract::Extraction;
 use read::Reader;
 use trine_guest_nn::bindings::trine::rag::types::{Error, Ranked, Span};
 use trine_guest_nn::{Parts, SentenceEncoder, memory};
-use trine_index::setup::{self, GeneratorSetup};
+use trine_index::setup::{self, GeneratorSetup, ReaderSetup};
 use trine_text::tokens::Encoder;
 
 #[global_allocator]
@@ -72,6 +72,12 @@ impl Snapshot for Component {
             pooling: setup.pooling,
         };
         let reader = match &setup.reader {
+            Some(ReaderSetup { model, max_tokens, .. }) if *max_tokens < read::NARROWEST => {
+                return Err(format!(
+                    "the window of `{model}` has {max_tokens} tokens; reading needs {}",
+                    read::NARROWEST
+                ));
+            }
             Some(reader) => {
                 parts.take_encoder_if_any(setup::READER_TOKENIZER, reader.max_tokens)?
             }

@@ -16,6 +16,8 @@ const MOST_WINDOWS: usize = 48;
 const QUESTION: usize = 64;
 /// Tokens that a window shares with the one before.
 const OVERLAP: usize = 96;
+/// Tokens of the narrowest window that a reader may have: a question, an overlap, and some text.
+pub const NARROWEST: usize = QUESTION + OVERLAP + 16;
 /// Tokens of the longest answer.
 const LONGEST: usize = 40;
 
@@ -27,8 +29,6 @@ pub struct Reading {
     pub span: Range<usize>,
     /// Its logits, less those of no answer.
     pub margin: f32,
-    /// With the passage's own score: what spans of several passages are compared by.
-    score: f32,
 }
 
 /// Reads a question's passages.
@@ -70,12 +70,16 @@ impl Reader<'_> {
         let (width, starts, ends) = self.compute(&windows)?;
         let rows = starts.chunks_exact(width).zip(ends.chunks_exact(width));
         let readings = windows.iter().zip(rows).filter_map(|((page, window), (starts, ends))| {
-            let mut reading = best_span(page, window, starts, ends)?;
-            let passage = passages[page.passage].score;
-            reading.score = weighed(&self.setup.calibration, reading.margin, passage);
-            Some(reading)
+            let reading = best_span(page, window, starts, ends)?;
+            Some((self.weigh(reading.margin, passages[page.passage].score), reading))
         });
-        Ok(readings.max_by(|a, b| a.score.total_cmp(&b.score)))
+        Ok(readings.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, reading)| reading))
+    }
+
+    /// What spans of several passages are compared by: their part of the evidence.
+    fn weigh(&self, margin: f32, passage: f32) -> f32 {
+        let Calibration { span, passage: weight, .. } = self.setup.calibration;
+        span * margin + weight * passage
     }
 
     /// Tokens of the widest row, and the logits of all rows.
@@ -105,11 +109,6 @@ impl Reader<'_> {
     }
 }
 
-/// A span's part of the evidence, and its passage's.
-fn weighed(calibration: &Calibration, margin: f32, passage: f32) -> f32 {
-    calibration.span * margin + calibration.passage * passage
-}
-
 /// The passages of the candidates.
 fn pages(candidates: &[Candidate]) -> Vec<Page> {
     let mut pages: Vec<Page> = Vec::new();
@@ -135,13 +134,12 @@ fn best_span(page: &Page, window: &Window, starts: &[f32], ends: &[f32]) -> Opti
     let sentence_of = |place: &Range<usize>| {
         page.sentences.partition_point(|(_, range)| range.end <= place.start)
     };
+    let sentences: Vec<usize> = window.places.iter().map(sentence_of).collect();
     let mut best: Option<(f32, usize, usize)> = None;
-    for (from, place) in window.places.iter().enumerate() {
-        let sentence = sentence_of(place);
+    for (from, sentence) in sentences.iter().enumerate() {
         let start = starts.get(window.begin + from)?;
-        let reach = window.places.iter().enumerate().skip(from).take(LONGEST);
-        for (to, place) in reach.take_while(|(_, place)| sentence_of(place) == sentence) {
-            debug_assert!(place.start <= place.end);
+        let reach = sentences.iter().enumerate().skip(from).take(LONGEST);
+        for (to, _) in reach.take_while(|(_, other)| *other == sentence) {
             let logit = start + ends.get(window.begin + to)?;
             if best.is_none_or(|(highest, ..)| logit > highest) {
                 best = Some((logit, from, to));
@@ -149,13 +147,12 @@ fn best_span(page: &Page, window: &Window, starts: &[f32], ends: &[f32]) -> Opti
         }
     }
     let (logit, from, to) = best?;
+    let (candidate, range) = page.sentences.get(sentences[from])?;
     let (from, to) = (&window.places[from], &window.places[to]);
-    let (candidate, range) = page.sentences.get(sentence_of(from))?;
     // Tokens lie within sentences, but for a space that some tokenizers count to the next word.
     let start = from.start.max(range.start) - range.start;
     let end = to.end.min(range.end).saturating_sub(range.start).max(start);
-    let margin = logit - none;
-    Some(Reading { candidate: *candidate, span: start..end, margin, score: margin })
+    Some(Reading { candidate: *candidate, span: start..end, margin: logit - none })
 }
 
 #[cfg(test)]

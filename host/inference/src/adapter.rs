@@ -7,7 +7,7 @@
 //! by the base's names, whose metadata say `base` and `kind`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
@@ -73,11 +73,6 @@ impl Adapter {
     /// The changed model's window in tokens, where it is not the base's.
     pub fn max_tokens(&self) -> Option<usize> {
         self.max_tokens
-    }
-
-    /// Where it was read from.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The SHA-256 of the file, in hexadecimal.

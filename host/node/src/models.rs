@@ -36,8 +36,8 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     /// Its own, or its base's.
     pub(crate) folder: PathBuf,
-    /// The adapter's file.
-    pub(crate) adapter: Option<PathBuf>,
+    /// The digest of the adapter that was opened.
+    adapter: Option<String>,
     pub(crate) model: Arc<Model>,
     pub(crate) tokenizer: Vec<u8>,
 }
@@ -65,6 +65,10 @@ impl ModelStore {
                 };
             }
         };
+        // An adapter is of no use without what it changes.
+        if let Some(base) = &manifest.base {
+            self.folder(base)?;
+        }
         Ok(trine_hub::pull(&manifest, &self.cache, &*self.on_event)?)
     }
 
@@ -74,8 +78,8 @@ impl ModelStore {
     }
 
     /// Opens the model in a folder, and where an adapter lies there the base that it changes. The
-    /// folder that has the tokenizer, the adapter, and the model.
-    fn open(&self, folder: PathBuf) -> Result<(PathBuf, Option<PathBuf>, Model), NodeError> {
+    /// folder that has the tokenizer, the adapter's digest, and the model.
+    fn open(&self, folder: PathBuf) -> Result<(PathBuf, Option<String>, Model), NodeError> {
         let named = |folder: &Path, error| {
             let name = file_name(&folder.to_string_lossy()).to_owned();
             NodeError::Model { name, folder: folder.to_owned(), error: Box::new(error) }
@@ -90,7 +94,7 @@ impl ModelStore {
                 let adapter = Adapter::open(&path).map_err(|e| named(&folder, e))?;
                 let base = self.folder(adapter.base())?;
                 let model = Model::open_adapted(&base, &adapter).map_err(|e| named(&folder, e))?;
-                (base, Some(path), model)
+                (base, Some(adapter.sha256()), model)
             }
         };
         let model = match self.weight_cache {
@@ -146,9 +150,7 @@ impl Loaded {
     /// The digests of the files that decide what it answers.
     fn digests(&self) -> Result<BTreeMap<String, String>, NodeError> {
         let mut digests = BTreeMap::new();
-        if let Some(adapter) = &self.adapter {
-            digests.insert(ADAPTER.to_owned(), sha256(adapter)?);
-        }
+        digests.extend(self.adapter.iter().map(|digest| (ADAPTER.to_owned(), digest.clone())));
         for file in DECISIVE {
             let path = self.folder.join(file);
             let digest = match file {
