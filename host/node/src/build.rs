@@ -6,7 +6,8 @@ use trine_bundle::Writer;
 use trine_corpus::Report;
 use trine_index::lexical::Bm25;
 use trine_index::setup::{
-    self, Calibration, GeneratorSetup, ReaderSetup, RerankerSetup, RetrieverSetup, Scoring,
+    self, Calibration, Fusion, GeneratorSetup, ReaderSetup, ReadingSetup, RerankerSetup,
+    RetrieverSetup, Scoring,
 };
 use trine_index::{Precision, Vector};
 use trine_inference::{Engine, EngineOptions};
@@ -32,9 +33,11 @@ const CALIBRATION: Calibration =
     Calibration { bias: -6.9, span: 0.25, passage: 15.0, sentence: 0.0 };
 /// The same where the reranker's scores are on another scale.
 const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.5, passage: 0.0, sentence: 0.0 };
-/// What a reranker's scores weigh beside the first stage's; models/trine-reranker.md has the figures of
-/// others.
+/// What a reranker's scores weigh beside the first stage's, what similar passages lend each other, and
+/// what a passage gains that answers; models/trine-reranker.md has the figures of others.
 const FUSION: f32 = 0.35;
+const SMOOTHING: f32 = 0.3;
+const ANSWERS: f32 = 1.0;
 
 /// What to index.
 pub struct Input<'a> {
@@ -244,7 +247,7 @@ fn write_application(
             Ok::<_, NodeError>(snapshot(role.name(), &component, parts)?)
         };
         let component = match Role::of(&application.manifest, file) {
-            Some(role @ Role::Reranker) => fill(role, reranker_parts(&models.reranker)?)?,
+            Some(role @ Role::Reranker) => fill(role, reranker_parts(models)?)?,
             Some(role @ Role::Generator) => fill(role, generator_parts(models)?)?,
             Some(Role::Retriever) | None => component,
         };
@@ -264,18 +267,34 @@ fn retriever_setup(embedder: &Loaded, documents: u64, bm25: Bm25) -> RetrieverSe
     }
 }
 
-fn reranker_parts(reranker: &Loaded) -> Result<Vec<Part<'_>>, NodeError> {
+fn reranker_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {
+    let Models { reranker, reader, .. } = models;
+    // A cross-encoder has read the passages already.
+    let late = reranker.scoring() == Scoring::LateInteraction;
+    let reader = reader.as_ref().filter(|_| late);
     let setup = RerankerSetup {
         model: reranker.name.clone(),
         graph: reranker.reranking_graph(),
         max_tokens: reranker.window(),
         scoring: reranker.scoring(),
-        fusion_weight: FUSION,
+        fusion: Fusion {
+            weight: FUSION,
+            smoothing: SMOOTHING,
+            reading: reader.map(|reader| ReadingSetup {
+                graph: reader.name.clone(),
+                max_tokens: reader.window(),
+                weight: ANSWERS,
+            }),
+        },
     };
-    Ok(vec![
+    let mut parts = vec![
         Part::bytes(setup::SETUP, json(&setup)?),
         Part::bytes(setup::TOKENIZER, &reranker.tokenizer),
-    ])
+    ];
+    if let Some(reader) = reader.filter(|reader| reader.tokenizer != reranker.tokenizer) {
+        parts.push(Part::bytes(setup::READER_TOKENIZER, &reader.tokenizer));
+    }
+    Ok(parts)
 }
 
 fn generator_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {
