@@ -143,6 +143,7 @@ pub fn build_options() -> BuildOptions {
         vectors: None,
         engine: engine(),
         app: None,
+        resume: false,
     }
 }
 

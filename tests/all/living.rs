@@ -21,10 +21,10 @@ const FOLDING: Folding = Folding { delta: 40, removed: 4, dead_bytes: 1 << 20, t
 const SOURCES: usize = 40;
 
 /// SplitMix64 (Steele et al., 2014).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

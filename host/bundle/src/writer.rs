@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use crate::slot::{CONTENTS, Slot};
 use crate::temporary::{Temporary, folder_of};
 use crate::{Appender, BundleError, Section, hex};
+use sha2::{Digest, Sha256};
 
 /// Writes a section.
 pub type WriteSection<'a> = dyn FnMut(&mut dyn Write) -> std::io::Result<()> + 'a;

@@ -112,6 +112,7 @@ fn index(args: &Eval, bundle: &Path, common: &Common) -> Result<()> {
         bm25_b: Bm25::default().b,
         vectors: args.vectors,
         app: None,
+        no_resume: false,
     };
     let paths: [PathBuf; 1] = [corpus];
     crate::index::shown(&Input { paths: &paths, output: bundle }, &build, common, false)?;

@@ -53,6 +53,9 @@ pub struct Build {
     /// Another application than the built-in one: a spin.toml with its components beside it.
     #[arg(long, value_name = "spin.toml")]
     pub app: Option<PathBuf>,
+    /// Embeds everything anew instead of going on where a run that did not end was.
+    #[arg(long)]
+    pub no_resume: bool,
 }
 
 /// Where documents are cut.

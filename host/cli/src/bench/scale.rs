@@ -93,6 +93,7 @@ impl Bundle<'_> {
             vectors: self.args.vectors.map(Into::into),
             engine: self.common.engine()?,
             app: None,
+            resume: false,
         };
         let started = Instant::now();
         let building = RefCell::new(Building::new(self.args.json));
