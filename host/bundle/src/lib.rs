@@ -7,7 +7,7 @@
 //!
 //! A slot:
 //! 0     magic        8 bytes   89 'T' 'R' 'I' 'N' 'E' 0D 0A
-//! 8     version      u32 LE    4
+//! 8     version      u32 LE    5
 //! 12    reserved     u32 LE    0
 //! 16    generation   u64 LE    from 1
 //! 24    toc offset   u64 LE
@@ -42,7 +42,7 @@ pub use work::{Key, Work};
 pub use writer::{WriteSection, Writer};
 
 /// The format's version that this build reads and writes.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A table of contents is a few kilobytes; more is no bundle of ours.
 const LONGEST_TOC: u64 = 1 << 20;

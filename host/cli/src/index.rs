@@ -5,9 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
-use trine_node::{
-    Bm25, BuildOptions, Built, Input, NodeError, Precision, Report, build, work_path,
-};
+use trine_node::{BuildOptions, Built, Input, NodeError, Precision, Report, build, work_path};
 
 use crate::args::{Build, Common, Index};
 use crate::progress::Building;
@@ -42,7 +40,8 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
         reader: (args.reader != "none").then(|| args.reader.clone()),
         chunking: args.chunking.into(),
         overlap: args.overlap.into(),
-        bm25: Bm25 { k1: args.bm25_k1, b: args.bm25_b },
+        lexical: args.words.lexical(),
+        bm25: args.words.bm25(),
         vectors: args.vectors.map(Precision::from),
         engine: common.engine()?,
         app: args.app.clone(),

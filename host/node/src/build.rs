@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use trine_bundle::Writer;
 use trine_corpus::{Progress, Report};
-use trine_index::lexical::Bm25;
+use trine_index::lexical::{Bm25, LexicalOptions};
 use trine_index::setup::{
     self, Calibration, GeneratorSetup, ReaderSetup, RerankerSetup, RetrieverSetup, Scoring,
 };
@@ -58,6 +58,8 @@ pub struct BuildOptions {
     pub chunking: Chunking,
     /// Tokens that neighbouring passages share at most.
     pub overlap: usize,
+    /// How words are read.
+    pub lexical: LexicalOptions,
     /// How words are weighed.
     pub bm25: Bm25,
     /// How exactly vectors are kept; as exactly as their number allows when absent.
@@ -214,6 +216,7 @@ impl<'a> Assembly<'a> {
             chunking: options.chunking,
             overlap: options.overlap,
             vectors: options.vectors,
+            lexical: options.lexical,
             paths,
             embedder: embedder.reference()?,
             reranker: reranker.reference()?,
@@ -223,7 +226,8 @@ impl<'a> Assembly<'a> {
         };
         let mut connected = |done| progress(Step::Graph { vectors: passages, done });
         connected(0)?;
-        let base = BaseOptions { threads: options.engine.threads, vectors: options.vectors };
+        let BuildOptions { vectors, lexical, .. } = *options;
+        let base = BaseOptions { threads: options.engine.threads, vectors, lexical };
         living::write_base(&mut writer, documents, base, &mut connected)?;
         write_application(&mut writer, &application, &models, progress)?;
         let setup = retriever_setup(embedder, about.documents, options.bm25);

@@ -37,7 +37,7 @@ pub use pairs::pairs;
 pub use resume::work_path;
 pub use trine_corpus::{Progress, Report};
 pub use trine_index::Precision;
-pub use trine_index::lexical::Bm25;
+pub use trine_index::lexical::{Bm25, Language, LexicalOptions};
 pub use update::{Change, Changed, Keeper, KeeperOptions, stamp};
 
 /// The manifest of the built-in application, as spin.toml at the repository's top has it.
