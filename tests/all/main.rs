@@ -27,6 +27,7 @@ mod living;
 mod load;
 mod models;
 mod overload;
+mod resume;
 mod search;
 mod tensors;
 mod updates;

@@ -19,7 +19,7 @@ use trine_node::ModelStore;
 pub use bench::{Bench, BenchCommand, BenchRerank, BenchScale, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
 pub use gpu::GpuArgs;
-pub use index::{Build, ChunkingArg, Index, VectorsArg};
+pub use index::{Build, ChunkingArg, Index, VectorsArg, WordArgs};
 pub use keep::{Add, ChangeArgs, Compact, Remove, Update, Watch};
 pub use search::{Ask, ModeArg, Search};
 pub use serve::{LimitArgs, Serve};

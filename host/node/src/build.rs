@@ -3,23 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use trine_bundle::Writer;
-use trine_corpus::Report;
-use trine_index::lexical::Bm25;
+use trine_corpus::{Progress, Report};
+use trine_index::lexical::{Bm25, LexicalOptions};
 use trine_index::setup::{
     self, Calibration, Fusion, GeneratorSetup, ReaderSetup, ReadingSetup, RerankerSetup,
     RetrieverSetup, Scoring,
 };
 use trine_index::{Precision, Vector};
-use trine_inference::{Engine, EngineOptions};
+use trine_inference::EngineOptions;
 use trine_runtime::snapshot::{Part, snapshot};
 
 use crate::about::{
     ABOUT, About, Chunking, RETRIEVER_SETUP, SPIN_TOML, TOKENIZER, component_section, json,
 };
 use crate::application::{Application, Role};
-use crate::embed::{Cut, Gather, embed};
+use crate::embed::{Cut, Gather};
 use crate::living::{self, BaseOptions, Document};
 use crate::models::Loaded;
+use crate::resume::Resuming;
 use crate::{ModelStore, NodeError};
 
 /// Evidence under which the extractive generator abstains. Of 40 questions on two handbooks and 20
@@ -60,6 +61,8 @@ pub struct BuildOptions {
     pub chunking: Chunking,
     /// Tokens that neighbouring passages share at most.
     pub overlap: usize,
+    /// How words are read.
+    pub lexical: LexicalOptions,
     /// How words are weighed.
     pub bm25: Bm25,
     /// How exactly vectors are kept; as exactly as their number allows when absent.
@@ -68,13 +71,20 @@ pub struct BuildOptions {
     pub engine: EngineOptions,
     /// Another application than the built-in one.
     pub app: Option<PathBuf>,
+    /// Whether to go on with what a build of the same output that did not end has embedded.
+    pub resume: bool,
 }
 
 /// How far a build or a change is.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
+    /// A build that did not end has embedded so many passages.
+    Resuming {
+        /// How many.
+        passages: u64,
+    },
     /// Reading, cutting and embedding.
-    Passages(trine_corpus::Progress),
+    Passages(Progress),
     /// Connecting vectors.
     Graph {
         /// How many there are.
@@ -102,9 +112,12 @@ pub struct Built {
     pub report: Report,
     /// Passages longer than the embedder's window, and the tokens of them that it did not read.
     pub truncated: (u64, u64),
+    /// Passages whose vectors were taken over from a build that did not end.
+    pub resumed: u64,
 }
 
-/// Builds a bundle. Until it is whole nothing lies at the output path, or what lay there before.
+/// Builds a bundle. Until it is whole nothing lies at the output path, or what lay there before; and
+/// beside it lies what has been embedded, for the next build of the same output to go on with.
 pub fn build(
     input: &Input,
     options: &BuildOptions,
@@ -113,21 +126,25 @@ pub fn build(
 ) -> Result<Built, NodeError> {
     let assembly = Assembly::start(input.output, options, models)?;
     let embedder = &assembly.models.embedder;
-    let engine = Engine::start(embedder.embedding_graphs()?, options.engine.clone())?;
-    let BuildOptions { chunking, overlap, .. } = *options;
+    let BuildOptions { chunking, overlap, resume, .. } = *options;
+    let resuming = Resuming::start(input.output, embedder, &options.engine, resume)?;
+    if resuming.found() > 0 {
+        progress(Step::Resuming { passages: resuming.found() })?;
+    }
     let gathered = Gather {
         encoder: &embedder.encoder()?,
         cut: Cut { chunking, overlap, window: embedder.window() },
-        embed: &|texts| embed(&engine, &embedder.name, texts),
+        embed: &|texts| resuming.embed(texts),
         unchanged: &|_, _, _| false,
         known: &|_| Ok(None),
         progress,
     };
     let gathered = gathered.run(input.paths)?;
-    drop(engine);
+    let (resumed, work) = (resuming.resumed(), resuming.finish());
     let paths = whole_paths(input.paths)?;
     let (about, digest) = assembly.finish(gathered.documents, paths, progress)?;
-    Ok(Built { about, digest, report: gathered.report, truncated: gathered.truncated })
+    work.remove()?;
+    Ok(Built { about, digest, report: gathered.report, truncated: gathered.truncated, resumed })
 }
 
 /// Builds a bundle at `output` of documents that are embedded already; returns what it says of
@@ -202,6 +219,7 @@ impl<'a> Assembly<'a> {
             chunking: options.chunking,
             overlap: options.overlap,
             vectors: options.vectors,
+            lexical: options.lexical,
             paths,
             embedder: embedder.reference()?,
             reranker: reranker.reference()?,
@@ -211,7 +229,8 @@ impl<'a> Assembly<'a> {
         };
         let mut connected = |done| progress(Step::Graph { vectors: passages, done });
         connected(0)?;
-        let base = BaseOptions { threads: options.engine.threads, vectors: options.vectors };
+        let BuildOptions { vectors, lexical, .. } = *options;
+        let base = BaseOptions { threads: options.engine.threads, vectors, lexical };
         living::write_base(&mut writer, documents, base, &mut connected)?;
         write_application(&mut writer, &application, &models, progress)?;
         let setup = retriever_setup(embedder, about.documents, options.bm25);

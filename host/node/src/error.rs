@@ -119,7 +119,7 @@ pub enum NodeError {
         path: PathBuf,
     },
     /// The build was told to stop.
-    #[error("stopped; nothing was written")]
+    #[error("stopped; the bundle was not written")]
     Cancelled,
 }
 
