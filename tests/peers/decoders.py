@@ -3,9 +3,9 @@
     python decoders.py OUT
 
 Into OUT go the model as a folder of safetensors and as GGUF files (F32, and Q8_0 and Q4_0 as gguf-py
-quantises them), and `expected.json`: a prompt, greedy text, and for each file the logits of every
-position of the prompt, as f32 in a file of their own. Those of quantised files are computed with the
-dequantised weights. `host/inference/tests/peers.rs` compares.
+quantises them), `logits` of the prompt's first positions as f32, and `expected.json`: a prompt, greedy
+text after its first tokens, and of each quantised file the likeliest token after each of the prompt's,
+computed with the dequantised weights. `host/inference/tests/peers.rs` compares.
 """
 
 import json
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import transformers
 
-PROMPT, GREEDY = 64, 200
+PROMPT, POSITIONS, GREEDY = 512, 64, 200
 SHAPE = dict(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
              num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192, rms_norm_eps=1e-5,
              rope_theta=10000.0, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2)
@@ -86,26 +86,28 @@ def main(out):
     model = transformers.LlamaForCausalLM(config).eval()
     prompt = torch.randint(10, 49000, (1, PROMPT))
 
-    def logits(name):
+    def logits(tokens):
         with torch.no_grad():
-            model(prompt).logits[0].numpy().astype("<f4").tofile(out / f"{name}.logits")
+            return model(tokens).logits[0]
 
+    start = prompt[:, :POSITIONS]
     model.save_pretrained(out / "folder")
-    logits("F32")
-    with torch.no_grad():
-        greedy = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=GREEDY,
-                                do_sample=False, eos_token_id=None, pad_token_id=0)[0, PROMPT:]
     write(out / "F32.gguf", model, gguf.GGMLQuantizationType.F32)
+    logits(start).numpy().astype("<f4").tofile(out / "logits")
+    with torch.no_grad():
+        greedy = model.generate(start, attention_mask=torch.ones_like(start), max_new_tokens=GREEDY,
+                                do_sample=False, eos_token_id=None, pad_token_id=0)[0, POSITIONS:]
+    original = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    likeliest = {}
     for kind in ("Q8_0", "Q4_0"):
-        torch.manual_seed(0)
-        model = transformers.LlamaForCausalLM(config).eval()
         stored = write(out / f"{kind}.gguf", model, gguf.GGMLQuantizationType[kind])
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if name in stored:
-                    parameter.copy_(stored[name])
-        logits(kind)
-    expected = {"prompt": prompt[0].tolist(), "greedy": greedy.tolist(), "vocabulary": config.vocab_size}
+                parameter.copy_(stored.get(name, parameter))
+            likeliest[kind] = logits(prompt).argmax(1).tolist()
+            for name, parameter in model.named_parameters():
+                parameter.copy_(original[name])
+    expected = {"prompt": prompt[0].tolist(), "greedy": greedy.tolist(), "likeliest": likeliest}
     (out / "expected.json").write_text(json.dumps(expected))
 
 
