@@ -253,7 +253,7 @@ pub enum ModelsCommand {
         /// The name to ask for it by.
         name: String,
         /// A GGUF file, a folder with config.json, safetensors and tokenizer.json, or OWNER/NAME of a
-        /// model hub.
+        /// model hub, where trine knows the digests.
         #[arg(value_name = "PATH|HUB-ID")]
         source: String,
         /// The licence of its weights, by its SPDX identifier [default: what its files state].
