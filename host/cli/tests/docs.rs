@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SUBCOMMANDS: [&str; 14] = [
-    "index", "add", "remove", "update", "watch", "compact", "ask", "search", "serve", "inspect",
-    "models", "devices", "eval", "bench",
+const SUBCOMMANDS: [&str; 15] = [
+    "index", "add", "remove", "update", "watch", "compact", "ask", "search", "generate", "serve",
+    "inspect", "models", "devices", "eval", "bench",
 ];
 
 /// What pages state: a page and its words, a source file and its text.

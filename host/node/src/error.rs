@@ -91,6 +91,27 @@ pub enum NodeError {
         /// The bundle's models.
         known: String,
     },
+    /// There is no such language model.
+    #[error(
+        "there is no language model `{name}`, and no file or folder; registered are: {known}. \
+         `trine models add NAME PATH` registers a GGUF file or a model's folder"
+    )]
+    NoLanguageModel {
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A model to be registered is not there.
+    #[error(
+        "`{origin}` is no file, no folder, and no hub repository whose digests trine knows; download \
+         its files, for example with `hf download {origin} --local-dir DIR`, and register DIR or the \
+         GGUF file in it"
+    )]
+    NoSource {
+        /// What was named.
+        origin: String,
+    },
     /// Bundles that are opened together do not agree on a model.
     #[error(
         "the bundles were built with different models called `{model}`, or say different things \
