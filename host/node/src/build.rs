@@ -38,7 +38,7 @@ const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.5, passage: 0.0
 /// what a passage gains that answers; models/trine-reranker.md has the figures of others.
 const FUSION: f32 = 0.35;
 const SMOOTHING: f32 = 0.3;
-const ANSWERS: f32 = 1.0;
+const ANSWERS: f32 = 2.0;
 
 /// What to index.
 pub struct Input<'a> {
