@@ -13,8 +13,8 @@ use crate::fixture::model;
 use crate::living::Random;
 
 /// Enough to be embedded in several calls.
-const RECORDS: usize = 700;
-const KILLS: usize = 10;
+const RECORDS: usize = 500;
+const KILLS: usize = 8;
 /// Of an empty work file, and of the row of 384 numbers that follows it.
 const HEADER: u64 = 48;
 const RECORD: u64 = 32 + 4 * 384 + 32;
@@ -65,11 +65,14 @@ impl Builds {
         (digest, ended)
     }
 
-    /// Kills it somewhere on its way.
-    fn kill(&mut self) {
+    /// Kills it once it has kept so many rows, and up to `later` milliseconds after that.
+    fn kill(&mut self, target: u64, later: usize) {
         let mut child =
             self.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(self.random.below(4000) as u64));
+        while rows(&self.work()) < target && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(self.random.below(later) as u64));
         child.kill().unwrap();
         child.wait().unwrap();
         for left in fs::read_dir(self.output().parent().unwrap()).unwrap().flatten() {
@@ -85,7 +88,7 @@ impl Builds {
     /// Kills it until there are rows that it can go on from; how many.
     fn kill_with_rows(&mut self) -> u64 {
         loop {
-            self.kill();
+            self.kill(1, 20);
             match rows(&self.work()) {
                 0 => {}
                 rows => return rows,
@@ -113,8 +116,10 @@ fn a_build_that_is_killed_again_and_again_ends_as_one_that_is_not() {
     let (expected, ended) = builds.finish(&[]);
     assert_eq!(resumed(&ended), 0);
     let (mut before, mut gained) = (0, 0);
-    for _ in 0..KILLS {
-        builds.kill();
+    for kill in 0..KILLS {
+        // At first while passages are embedded, then anywhere.
+        let target = 1 + builds.random.below(RECORDS - 1) as u64;
+        builds.kill(target, if kill < KILLS / 2 { 20 } else { 3000 });
         // A run that came to its end took its work file away.
         let now = rows(&builds.work());
         assert!(now >= before || now == 0, "{now} after {before}");
