@@ -1,25 +1,18 @@
 //! Vectors to a graph.
 //!
-//! instant-distance connects a sample of the vectors, the seeds. Its layers become the upper ones
-//! here, and its lowest is what the rest is grown on. Up to [`SEEDS`] vectors are all seeds.
+//! instant-distance connects some of the vectors, the seeds ([`crate::seeding`]). Its layers become
+//! the upper ones here, and its lowest is what the rest is grown on. Few vectors are all seeds.
 
 use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
 
 use crate::graph::Graph;
 use crate::grow::Growing;
 use crate::layer::{Layer, NONE};
 use crate::seed::Seeds;
+use crate::seeding::{ENTRIES, Nearest, Seeding};
 use crate::table::{MAX_DIMENSIONS, Table};
-use crate::walk::{self, Scratch};
 use crate::{BuildOptions, IndexError, Vector};
 
-/// Seeds there are at least.
-const SEEDS: usize = 2048;
-/// Vectors for a seed, where there are many.
-pub(crate) const VECTORS_A_SEED: usize = 64;
-/// Candidates while a vector's nearest seed is looked for.
-const EF_SEED: usize = 8;
 /// Neighbours a node has at most in the lowest layer. With 64, as instant-distance has, walks of
 /// equal recall are no faster; with 32 they are slower at high recall.
 pub(crate) const WIDTH: usize = 48;
@@ -36,24 +29,23 @@ pub(crate) fn build<E: From<IndexError>>(
     let dimensions = dimensions(&vectors)?;
     let pool = ThreadPoolBuilder::new().num_threads(options.threads).build();
     let pool = pool.map_err(IndexError::Threads)?;
-    let mut first = shuffled(vectors.len(), options.seed);
-    let rest = first.split_off(first.len().min(SEEDS.max(vectors.len() / VECTORS_A_SEED)));
-
-    let seeds = pool.install(|| Seeds::build(&vectors, &first, options))?;
-    progress(first.len())?;
+    let order = shuffled(vectors.len(), options.seed);
+    let seeding = Seeding::choose(&vectors, order, &pool, &mut || progress(0))?;
+    let seeds = pool.install(|| Seeds::build(&vectors, &seeding.seeds, options))?;
+    progress(seeds.numbers.len())?;
     let base = layer(seeds.lowest.iter().map(|halves| halves.as_flattened()), WIDTH);
     let mut upper: Vec<Layer> = seeds.upper.iter().map(|nodes| layer(nodes, UPPER)).collect();
     let mut passages = seeds.numbers;
     let mut table = Table::with_capacity(dimensions, vectors.len(), options.precision);
     passages.iter().for_each(|&number| table.push(&vectors[number as usize]));
-    if rest.is_empty() {
+    if passages.len() == vectors.len() {
         return Ok(Graph::new(table, passages, base, upper));
     }
 
     // Neighbours lie together: what is near one seed follows in a row.
-    let mut near = pool.install(|| nearest_seeds(&table, &base, &upper, &vectors, &rest));
-    near.sort_unstable();
-    for &(_, number) in &near {
+    let first = passages.len();
+    let mut rest = grouped(seeding, &passages);
+    for &(_, number) in &rest {
         // The floats are not needed any more.
         table.push(&std::mem::take(&mut vectors[number as usize]));
         passages.push(number);
@@ -62,10 +54,10 @@ pub(crate) fn build<E: From<IndexError>>(
 
     upper.insert(0, layer(base.links.chunks(base.width), UPPER));
     let growing = Growing::new(&table, base);
-    let mut done = first.len();
-    for batch in scattered(near.len()).chunks(BATCH) {
-        let nodes = batch.iter().map(|&at| ((first.len() + at) as u32, near[at].0));
-        let nodes: Vec<(u32, u32)> = nodes.collect();
+    let mut done = first;
+    for batch in scattered(rest.len()).chunks(BATCH) {
+        let nodes = batch.iter().map(|&at| ((first + at) as u32, std::mem::take(&mut rest[at].0)));
+        let nodes: Vec<(u32, Vec<u32>)> = nodes.collect();
         pool.install(|| growing.insert(&nodes, options.ef_construction));
         done += batch.len();
         progress(done)?;
@@ -96,22 +88,19 @@ fn layer<L: AsRef<[u32]>>(nodes: impl IntoIterator<Item = L>, width: usize) -> L
     Layer { width, links }
 }
 
-/// Of each vector in `rest`, the nearest seed and its own number.
-fn nearest_seeds(
-    table: &Table,
-    base: &Layer,
-    upper: &[Layer],
-    vectors: &[Vector],
-    rest: &[u32],
-) -> Vec<(u32, u32)> {
-    let ef = if base.len() > walk::GREEDY { walk::BEAM } else { EF_SEED };
-    let nearest = |scratch: &mut Scratch, &number: &u32| {
-        let query = table.query(vectors[number as usize].as_slice());
-        let entry = scratch.enter(table, upper, &query);
-        scratch.walk(table, base, &query, entry, ef, walk::all);
-        (scratch.best.first().map_or(entry, |best| best.node), number)
+/// The vectors that are no seeds, next to each other those that are near the same seed: of each its
+/// number, and the nodes of its nearest seeds. `seeds` are the seeds' numbers in the nodes' order.
+fn grouped(seeding: Seeding, seeds: &[u32]) -> Vec<(Vec<u32>, u32)> {
+    let mut nodes = vec![NONE; seeding.near.len()];
+    (0..).zip(seeds).for_each(|(node, &number)| nodes[number as usize] = node);
+    let near = |near: &Nearest<ENTRIES>| {
+        near.rows().map(|place| nodes[seeding.seeds[place as usize] as usize]).collect()
     };
-    rest.par_iter().map_init(Scratch::default, nearest).collect()
+    let rest = (0..).zip(&seeding.near).filter(|(number, _)| nodes[*number as usize] == NONE);
+    let mut rest: Vec<(Vec<u32>, u32)> =
+        rest.map(|(number, nearest)| (near(nearest), number)).collect();
+    rest.sort_unstable_by_key(|(near, number)| (near.first().copied(), *number));
+    rest
 }
 
 /// The numbers below `count`, each far from the one before: what is inserted at the same time and

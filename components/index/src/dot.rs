@@ -5,6 +5,9 @@
 //! same sum in any order, and the order in which floats are added is written down: no result
 //! depends on the machine.
 
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
+
 /// Numbers in a block, the unit that rows are padded to: a cache line of codes.
 pub(crate) const BLOCK: usize = 64;
 
@@ -40,34 +43,10 @@ pub(crate) fn dots(query: &[Factors], codes: &[Codes], rows: &[u32], dots: &mut 
     }
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     {
-        touch(query.len(), codes, rows);
-        return simd128(query, codes, rows, dots);
+        return simd128::dots(query, codes, rows, dots);
     }
     #[allow(unreachable_code)]
     plain(query, codes, rows, dots);
-}
-
-/// Reads from every cache line of `rows`. Wasm has no prefetch: loads that wait for memory wait
-/// side by side here, and one row after another between the multiplications. The fewer instructions
-/// lie between them, the more wait together: six lines, a row of 384 codes, are read without a
-/// branch.
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-fn touch(blocks: usize, codes: &[Codes], rows: &[u32]) {
-    let head = |codes: &Codes| {
-        let [a, b, c, d, e, f, g, h, ..] = codes.0.map(i8::cast_unsigned);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    };
-    let mut seen = 0;
-    for &row in rows {
-        let (sixes, rest) = codes[row as usize * blocks..][..blocks].as_chunks::<6>();
-        for [a, b, c, d, e, f] in sixes {
-            seen ^= head(a) ^ head(b) ^ head(c) ^ head(d) ^ head(e) ^ head(f);
-        }
-        for codes in rest {
-            seen ^= head(codes);
-        }
-    }
-    std::hint::black_box(seen);
 }
 
 /// Defines a function like [`dots`]: `$block` adds the products of a block to the lanes of a
@@ -142,30 +121,6 @@ dots!(
         let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
         let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b10_11_00_01>(sums));
         _mm_cvtsi128_si32(sums)
-    }
-);
-
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-use std::arch::wasm32::*;
-
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-dots!(
-    simd128,
-    i32x4_splat(0),
-    |mut sums, factors: &Factors, codes: &Codes| {
-        for eighth in 0..8 {
-            // SAFETY: a block is eight vectors of 8 codes, and of 8 factors.
-            let (codes, factors) = unsafe {
-                let codes = i16x8_load_extend_i8x8(codes.0.as_ptr().add(8 * eighth));
-                (codes, v128_load(factors.as_ptr().cast::<v128>().add(eighth)))
-            };
-            sums = i32x4_add(sums, i32x4_dot_i16x8(codes, factors));
-        }
-        sums
-    },
-    |sums| {
-        let sums = i32x4_add(sums, i32x4_shuffle::<2, 3, 0, 1>(sums, sums));
-        i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums)
     }
 );
 

@@ -14,8 +14,9 @@ pub const MAX_TOP_K: usize = 200;
 /// Up to this many vectors a scan of them all costs little more than a walk, and misses nothing.
 const SCAN_UP_TO: usize = 2048;
 
-/// Candidates that a search has at least.
-const FEWEST_CANDIDATES: usize = 100;
+/// Candidates that a search has at least: where it enters by steps through the layers, and where by a
+/// comparison with all seeds, so that it need not find its way.
+const FEWEST_CANDIDATES: [usize; 2] = [100, 64];
 
 /// Those of its candidates that are admitted, at least. Each takes a step or more.
 const FEWEST_ADMITTED: usize = 60;
@@ -189,7 +190,8 @@ impl Graph {
     /// The `k` nearest to `query`, best first, of the passages that are `admitted`, or of all: by
     /// walking the graph, or, where that is hardly faster, by looking at each of them.
     pub fn search(&self, query: &Vector, k: usize, admitted: Option<&Bitmap>) -> Vec<Hit> {
-        let ef = k.saturating_mul(2).max(FEWEST_CANDIDATES);
+        let fewest = FEWEST_CANDIDATES[usize::from(walk::compares_seeds(&self.upper))];
+        let ef = k.saturating_mul(2).max(fewest);
         let Some(set) = admitted else {
             return match self.len() <= SCAN_UP_TO {
                 true => self.scan(query, k, None),
@@ -216,13 +218,13 @@ impl Graph {
         let scratch = &mut *self.scratch.borrow_mut();
         let Graph { table, passages, base, .. } = self;
         let compared = table.query(query.as_slice());
-        let entry = scratch.enter(table, &self.upper, &compared);
+        let entries = scratch.enter(table, &self.upper, &compared);
         let ef = ef.max(k);
         let arrived = match admitted {
-            None => scratch.walk(table, base, &compared, entry, ef, walk::all),
+            None => scratch.walk(table, base, &compared, &entries, ef, walk::all),
             Some(admitted) => {
                 let selected = |node: u32| admitted.contains(passages[node as usize]);
-                scratch.walk(table, base, &compared, entry, ef, selected)
+                scratch.walk(table, base, &compared, &entries, ef, selected)
             }
         };
         if !arrived {

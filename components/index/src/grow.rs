@@ -55,11 +55,11 @@ impl<'a> Growing<'a> {
         }
     }
 
-    /// Inserts nodes, each with one that is already there and near it.
-    pub(crate) fn insert(&self, nodes: &[(u32, u32)], ef: usize) {
+    /// Inserts nodes, each with some that are already there and near it.
+    pub(crate) fn insert(&self, nodes: &[(u32, Vec<u32>)], ef: usize) {
         nodes.par_iter().for_each_init(
             || self.workbench(),
-            |bench, &(node, near)| self.insert_one(node, near, ef, bench),
+            |bench, (node, near)| self.insert_one(*node, near, ef, bench),
         );
     }
 
@@ -84,7 +84,7 @@ impl<'a> Growing<'a> {
         self.list(node).iter().zip(padded).for_each(|(link, node)| link.store(node, Relaxed));
     }
 
-    fn insert_one(&self, node: u32, near: u32, ef: usize, bench: &mut Workbench) {
+    fn insert_one(&self, node: u32, near: &[u32], ef: usize, bench: &mut Workbench) {
         self.table.query_row(node, &mut bench.query);
         bench.scratch.walk(self.table, self, &bench.query, near, ef, walk::all);
         bench.found.clear();

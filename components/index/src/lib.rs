@@ -26,6 +26,7 @@ mod passages;
 mod precision;
 mod search;
 mod seed;
+mod seeding;
 mod segment;
 mod select;
 pub mod setup;

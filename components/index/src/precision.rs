@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::build::{UPPER, VECTORS_A_SEED, WIDTH};
+use crate::build::{UPPER, WIDTH};
 use crate::dot::BLOCK;
+use crate::seeding::VECTORS_A_SEED;
 
 /// Bytes that the parts of an index may have together. A wasm module within a component has 1 GiB at
 /// most; the tokenizer, the code, and what is derived of the parts take some.

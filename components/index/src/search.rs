@@ -1,5 +1,7 @@
 //! Search: candidates by meaning, by words or by both, as one ranking.
 
+use std::collections::BTreeMap;
+
 use crate::fusion::{self, fuse, reciprocal_ranks};
 use crate::index::{Admitted, Index, Part};
 use crate::lexical::{Bm25, Inverted, Query};
@@ -102,11 +104,7 @@ impl Index {
                 let queries = queries(&parts, text);
                 let near = nearest(&parts, vector, depth, options.exact);
                 let matches = matches(&parts, &queries, depth, options.bm25);
-                let mut passages: Vec<u32> =
-                    near.iter().chain(&matches).map(|hit| hit.passage).collect();
-                passages.sort_unstable();
-                passages.dedup();
-                let candidates = compare(&parts, &queries, vector, passages, options.bm25);
+                let candidates = compare(&parts, &queries, vector, [near, matches], options.bm25);
                 fused(&candidates, queries.first(), fusion)
             }
         }
@@ -148,26 +146,43 @@ fn best(parts: &[Part], depth: usize, search: impl Fn(usize, &Part) -> Vec<Hit>)
     hits
 }
 
-/// Both scores of `passages`, which rise.
+/// Both scores of what is near and of what matches, by rising numbers.
 fn compare(
     parts: &[Part],
     queries: &[Query],
     vector: &Vector,
-    passages: Vec<u32>,
+    found: [Vec<Hit>; 2],
     bm25: Bm25,
 ) -> Vec<fusion::Candidate> {
-    let mut candidates = Vec::with_capacity(passages.len());
+    // The cosine and the BM25 score of each; what a search found has one of them already.
+    let mut scores: BTreeMap<u32, [Option<f32>; 2]> = BTreeMap::new();
+    for (kind, hits) in found.iter().enumerate() {
+        for hit in hits {
+            scores.entry(hit.passage).or_default()[kind] = Some(hit.score);
+        }
+    }
     for (part, query) in parts.iter().zip(queries) {
         let end = part.first + part.segment.len() as u32;
-        let own = |passage: &&u32| (part.first..end).contains(*passage);
-        let own: Vec<u32> = passages.iter().filter(own).map(|p| p - part.first).collect();
-        let cosines = part.segment.graph.cosines(vector, &own);
-        let scores = query.scores(&own, bm25);
-        candidates.extend(own.iter().zip(cosines).zip(scores).map(|((&passage, cosine), bm25)| {
-            fusion::Candidate { passage: part.first + passage, cosine, bm25 }
-        }));
+        let own: Vec<_> = scores.range_mut(part.first..end).collect();
+        let without = |kind: usize| {
+            let missing = own.iter().filter(|(_, scores)| scores[kind].is_none());
+            missing.map(|(passage, _)| **passage - part.first).collect()
+        };
+        let [far, unlike]: [Vec<u32>; 2] = [0, 1].map(without);
+        let cosines = part.segment.graph.cosines(vector, &far).into_iter();
+        let bm25 = query.scores(&unlike, bm25).into_iter();
+        let mut missing: [&mut dyn Iterator<Item = f32>; 2] = [&mut { cosines }, &mut { bm25 }];
+        for (_, scores) in own {
+            for (score, missing) in scores.iter_mut().zip(&mut missing) {
+                *score = score.or_else(|| missing.next());
+            }
+        }
     }
-    candidates
+    let candidate = |(passage, scores): (u32, [Option<f32>; 2])| {
+        let [cosine, bm25] = scores.map(Option::unwrap_or_default);
+        fusion::Candidate { passage, cosine, bm25 }
+    };
+    scores.into_iter().map(candidate).collect()
 }
 
 /// The candidates in the order of their fused scores.

@@ -220,6 +220,24 @@ impl Table {
             .map(|(&row, &dot)| dot as f32 * (query.unit * self.unit[row as usize]))
     }
 
+    /// Tells `with` the score of each of `rows`, like [`Table::scores`].
+    pub(crate) fn each(
+        &self,
+        query: &Query,
+        rows: Range<u32>,
+        dots: &mut Vec<i32>,
+        mut with: impl FnMut(u32, f32),
+    ) {
+        let end = rows.end;
+        for start in rows.step_by(ROWS) {
+            let some: [u32; ROWS] = std::array::from_fn(|i| start + i as u32);
+            let some = &some[..ROWS.min((end - start) as usize)];
+            some.iter()
+                .zip(self.scores(query, some, dots))
+                .for_each(|(&row, score)| with(row, score));
+        }
+    }
+
     /// Those of `rows` that may be among the `k` nearest to `query`, which [`Table::query`] made: as
     /// rough scores show it, whose greatest errors are known.
     pub(crate) fn near(&self, query: &Query, mut rows: Vec<u32>, k: usize) -> Vec<u32> {

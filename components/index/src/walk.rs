@@ -2,6 +2,7 @@
 //! algorithm 2).
 
 use crate::layer::Layer;
+use crate::seeding::{ENTRIES, Nearest, SEEDS};
 use crate::table::{Query, Table};
 
 /// Who is next to whom in a layer.
@@ -12,11 +13,6 @@ pub(crate) trait Links {
 
 /// How many times as many nodes as it shall find a walk holds at most.
 const PATIENCE: usize = 16;
-
-/// Nodes of the largest upper layer that is gone down greedily.
-pub(crate) const GREEDY: usize = 4096;
-/// Candidates in larger ones.
-pub(crate) const BEAM: usize = 64;
 
 /// A node that a walk came upon.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +34,11 @@ impl Candidate {
 /// Looks for all nodes.
 pub(crate) fn all(_node: u32) -> bool {
     true
+}
+
+/// Whether a walk to the layer below `upper` begins with a comparison of all seeds.
+pub(crate) fn compares_seeds(upper: &[Layer]) -> bool {
+    upper.first().is_some_and(|seeds| seeds.len() > SEEDS)
 }
 
 /// What a walk works in, kept between walks.
@@ -83,7 +84,7 @@ impl Scratch {
         self.best.last().is_none_or(|last| last.selected)
     }
 
-    /// Leaves in `best` the `ef` nodes nearest to `query` that a walk from `entry` finds among those
+    /// Leaves in `best` the `ef` nodes nearest to `query` that a walk from `entries` finds among those
     /// that are `selected`, and all others that it found to be as near. The walk goes through those
     /// like through any: what is selected need not be connected. It gives up, and returns false,
     /// where there are too many others.
@@ -92,7 +93,7 @@ impl Scratch {
         table: &Table,
         links: &impl Links,
         query: &Query,
-        entry: u32,
+        entries: &[u32],
         ef: usize,
         selected: impl Fn(u32) -> bool + Copy,
     ) -> bool {
@@ -100,8 +101,10 @@ impl Scratch {
         self.selected = 0;
         self.visited.clear();
         self.visited.resize(table.len().div_ceil(64), 0);
-        self.visit(entry);
-        self.look_at(table, query, &[entry], ef, selected);
+        for &entry in entries {
+            self.visit(entry);
+        }
+        self.look_at(table, query, entries, ef, selected);
         let mut next = 0;
         while let Some(candidate) = self.best.get_mut(next) {
             if std::mem::replace(&mut candidate.expanded, true) {
@@ -121,17 +124,20 @@ impl Scratch {
         true
     }
 
-    /// Where to enter the layer below `upper`, whose last is the smallest. Small layers are gone down
-    /// greedily. In large ones the nearest nodes may lie far from the node that one comes from, as
-    /// clusters do, and a greedy way ends beside them: those are walked with [`BEAM`] candidates.
-    pub(crate) fn enter(&mut self, table: &Table, upper: &[Layer], query: &Query) -> u32 {
-        upper.iter().rev().fold(0, |node, layer| {
-            if layer.len() <= GREEDY {
-                return self.descend(table, layer, query, node);
-            }
-            self.walk(table, layer, query, node, BEAM, all);
-            self.best.first().map_or(node, |best| best.node)
-        })
+    /// Where to enter the layer below `upper`, whose first is the largest: the last of steps through the
+    /// layers, or, where the first is large, the nearest of all its nodes. Between many clusters there
+    /// are few links, and steps end beside the one that is looked for.
+    pub(crate) fn enter(&mut self, table: &Table, upper: &[Layer], query: &Query) -> Vec<u32> {
+        if compares_seeds(upper) {
+            let mut nearest = Nearest::<ENTRIES>::NOTHING;
+            let rows = 0..upper[0].len() as u32;
+            table.each(query, rows, &mut self.dots, |row, score| nearest.offer(score, row));
+            let near: Vec<u32> = nearest.rows().collect();
+            // A query of no numbers is near to none.
+            return if near.is_empty() { vec![0] } else { near };
+        }
+        let down = |node, layer| self.descend(table, layer, query, node);
+        vec![upper.iter().rev().fold(0, down)]
     }
 
     /// The node that steps to ever nearer neighbours lead to from `entry`, of those nearest to `query`.

@@ -90,8 +90,12 @@ fn the_best_are_those_of_the_formula() {
     for passages in [1, 7, 300, 10_000] {
         let texts: Vec<String> = (0..passages)
             .map(|_| {
+                // Some say the same often.
                 let words = random.below(20);
-                random.text(500, words)
+                match random.below(40) {
+                    0 => random.text(12, 20 * words),
+                    _ => random.text(500, words),
+                }
             })
             .collect();
         let index = build(&texts, VERBATIM);

@@ -5,7 +5,7 @@
 //! idf   = ln(1 + (passages - passages with term + 0.5) / (passages with term + 0.5))
 //! ```
 //!
-//! A term adds less than its idf. Once `k` passages are known, the terms whose idfs together do not
+//! What a term adds at most is known. Once `k` passages are found, the terms that together do not
 //! reach the k-th score cannot bring in a new passage: their lists are only asked about passages
 //! that other terms brought (MaxScore; Turtle and Flood, 1995).
 
@@ -54,30 +54,46 @@ struct Reader<'a> {
     /// What is added to the frequency: `base + slope * length`.
     base: f32,
     slope: f32,
+    /// What it adds at most.
+    bound: f32,
+}
+
+/// Passages in a row, and what was summed up of them.
+struct Window {
+    start: u32,
+    end: u32,
+    sums: [f32; WINDOW],
+    /// A bit a passage: whether it has a sum.
+    touched: [u64; WINDOW / 64],
 }
 
 impl Reader<'_> {
-    /// What the term adds to a passage of this length that its cursor stands on.
+    /// What it adds to a passage of this length that has it so often.
     #[inline]
-    fn score(&self, length: u32) -> f32 {
-        let frequency = self.cursor.frequency as f32;
+    fn impact(&self, frequency: u32, length: u32) -> f32 {
+        let frequency = frequency as f32;
         self.weight * frequency / (frequency + self.base + self.slope * length as f32)
     }
 
-    /// Adds to the sums of the passages from `start` to before `end`.
-    fn sum_up(&mut self, start: u32, end: u32, lengths: &[u32], sums: &mut [f32]) {
-        while self.cursor.passage < end {
-            let passage = self.cursor.passage;
-            sums[(passage - start) as usize] += self.score(lengths[passage as usize]);
-            self.cursor.advance();
+    /// Adds to the sums of the window's passages.
+    fn sum_up(&mut self, window: &mut Window, lengths: &[u32]) {
+        let mut cursor = self.cursor;
+        while cursor.passage < window.end {
+            let at = (cursor.passage - window.start) as usize;
+            window.sums[at] += self.impact(cursor.frequency, lengths[cursor.passage as usize]);
+            window.touched[at / 64] |= 1 << (at % 64);
+            cursor.advance();
         }
+        self.cursor = cursor;
     }
 
     /// What it adds to `passage`, which comes after all that were asked about before.
     fn score_of(&mut self, passage: u32, lengths: &[u32]) -> f32 {
         self.cursor.seek(passage);
         match lengths.get(passage as usize) {
-            Some(&length) if self.cursor.passage == passage => self.score(length),
+            Some(&length) if self.cursor.passage == passage => {
+                self.impact(self.cursor.frequency, length)
+            }
             _ => 0.0,
         }
     }
@@ -89,12 +105,13 @@ impl Query<'_> {
         let lengths = self.index.lengths();
         let mut readers = self.readers(bm25);
         // What each reader and those after it can add at most.
-        let mut bounds: Vec<f32> = readers.iter().map(|reader| reader.weight * SLACK).collect();
+        let mut bounds: Vec<f32> = readers.iter().map(|reader| reader.bound * SLACK).collect();
         for index in (1..bounds.len()).rev() {
             bounds[index - 1] += bounds[index];
         }
         let mut best = Best { k, heap: BinaryHeap::new() };
-        let mut sums = vec![0.0f32; WINDOW.min(lengths.len())];
+        let mut window =
+            Window { start: 0, end: 0, sums: [0.0; WINDOW], touched: [0; WINDOW / 64] };
         loop {
             let bring = bounds.partition_point(|&bound| bound > best.threshold());
             let (bringing, asked) = readers.split_at_mut(bring);
@@ -102,16 +119,16 @@ impl Query<'_> {
             if start == END {
                 return best.into_sorted();
             }
-            let end = (start as usize + WINDOW).min(lengths.len());
+            (window.start, window.end) = (start, start.saturating_add(WINDOW as u32));
             for reader in bringing {
-                reader.sum_up(start, end as u32, lengths, &mut sums);
+                reader.sum_up(&mut window, lengths);
             }
-            for (passage, sum) in (start..end as u32).zip(&mut sums) {
-                let score = std::mem::take(sum);
-                if score > 0.0 && accept(passage) {
+            let rest = bounds.get(bring).copied().unwrap_or(0.0);
+            window.drain(|passage, score| {
+                if score + rest > best.threshold() && accept(passage) {
                     best.offer(passage, score, asked, &bounds[bring..], lengths);
                 }
-            }
+            });
         }
     }
 
@@ -132,16 +149,34 @@ impl Query<'_> {
     fn readers(&self, bm25: Bm25) -> Vec<Reader<'_>> {
         let reader = |clause: &Clause| {
             let b = if clause.normalised { bm25.b } else { 0.0 };
-            Reader {
+            let mut reader = Reader {
                 cursor: self.list(clause).cursor(),
                 weight: clause.weight,
                 base: bm25.k1 * (1.0 - b),
                 slope: bm25.k1 * b / self.mean_length,
-            }
+                bound: 0.0,
+            };
+            let impact = |frequency, length| reader.impact(frequency, length);
+            reader.bound = self.impacts(clause).greatest(impact);
+            reader
         };
         let mut readers: Vec<Reader> = self.clauses.iter().map(reader).collect();
         readers.sort_by(|a, b| b.weight.total_cmp(&a.weight));
         readers
+    }
+}
+
+impl Window {
+    /// Tells `with` each passage and its sum, in their order, and forgets them.
+    fn drain(&mut self, mut with: impl FnMut(u32, f32)) {
+        for (word, bits) in self.touched.iter_mut().enumerate() {
+            let mut bits = std::mem::take(bits);
+            while bits != 0 {
+                let at = word * 64 + bits.trailing_zeros() as usize;
+                with(self.start + at as u32, std::mem::take(&mut self.sums[at]));
+                bits &= bits - 1;
+            }
+        }
     }
 }
 

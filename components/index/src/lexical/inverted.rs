@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::analyse::{Analyser, Analysis};
 use super::build::Builder;
 use super::forms::{Forms, Near};
+<<<<<<< HEAD
 use super::language::Language;
 use super::postings::{Entry, List};
+=======
+use super::postings::{self, Entry, Impacts, List};
+>>>>>>> grow
 
 /// Stands before a code in the dictionary; no word has it.
 pub(super) const CODE: char = '\u{1}';
@@ -101,13 +105,14 @@ pub struct Inverted {
 }
 
 /// Where a term's parts lie.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Term {
     pub(super) passages: u32,
     pub(super) name: Range<u32>,
     pub(super) postings: Range<u32>,
     pub(super) positions: Range<u32>,
     entries: Range<u32>,
+    impacts: Impacts,
 }
 
 /// The lists, before they are checked.
@@ -167,13 +172,13 @@ impl Inverted {
             return Err(LexicalError::TooLarge);
         }
         let mut terms = Vec::with_capacity(stored.terms.len());
-        // An entry point stands for 128 postings, which have a byte each at least.
-        let mut entries = Vec::with_capacity(stored.postings.len() / 128);
-        let mut end = Term::default();
+        // An entry point stands for a block of postings, which have a byte each at least.
+        let mut entries = Vec::with_capacity(stored.postings.len() / postings::BLOCK as usize);
+        let mut end = Term::START;
         for sizes in &stored.terms {
             let term = end.next(sizes).ok_or(LexicalError::Damaged("its sizes overflow"))?;
-            check(&stored, &end.name, &term, &mut entries)?;
-            end = Term { entries: end.entries.end..entries.len() as u32, ..term };
+            let impacts = check(&stored, &end.name, &term, &mut entries)?;
+            end = Term { entries: end.entries.end..entries.len() as u32, impacts, ..term };
             terms.push(end.clone());
         }
         if longest != [end.name.end, end.postings.end, end.positions.end].map(|n| n as usize) {
@@ -249,6 +254,11 @@ impl Inverted {
         self.terms.binary_search_by(order).ok().map(|term| term as u32)
     }
 
+    /// What bounds a term's scores.
+    pub(super) fn impacts(&self, term: u32) -> Impacts {
+        self.terms[term as usize].impacts
+    }
+
     /// A term's posting list.
     pub(super) fn list(&self, term: u32) -> List<'_> {
         let term = &self.terms[term as usize];
@@ -262,7 +272,17 @@ impl Inverted {
 }
 
 impl Term {
-    /// The term that follows, without its entries; `None` where numbers overflow.
+    /// What the first term follows.
+    const START: Term = Term {
+        passages: 0,
+        name: 0..0,
+        postings: 0..0,
+        positions: 0..0,
+        entries: 0..0,
+        impacts: Impacts::NONE,
+    };
+
+    /// The term that follows, without what its list is checked for; `None` where numbers overflow.
     fn next(&self, sizes: &Sizes) -> Option<Term> {
         let after = |range: &Range<u32>, size| Some(range.end..range.end.checked_add(size)?);
         Some(Term {
@@ -270,19 +290,20 @@ impl Term {
             name: after(&self.name, sizes.name)?,
             postings: after(&self.postings, sizes.postings)?,
             positions: after(&self.positions, sizes.positions)?,
-            entries: 0..0,
+            ..Term::START
         })
     }
 }
 
 /// Checks that a term's name follows the one before it, and all of its list, so that searching
-/// needs no more checks. Appends the list's entry points, which are not stored.
+/// needs no more checks. Appends the list's entry points and returns its impacts, which are not
+/// stored.
 fn check(
     stored: &Stored,
     before: &Range<u32>,
     term: &Term,
     entries: &mut Vec<Entry>,
-) -> Result<(), LexicalError> {
+) -> Result<Impacts, LexicalError> {
     let name = |of: &Range<u32>| stored.dictionary.get(range(of));
     match (name(before), name(&term.name)) {
         (Some(before), Some(name)) if before < name => {}
@@ -294,7 +315,7 @@ fn check(
         Some(List { postings, positions, entries: &[], count: term.passages })
     };
     list()
-        .and_then(|list| list.check(stored.lengths.len() as u32, entries))
+        .and_then(|list| list.check(&stored.lengths, entries))
         .ok_or(LexicalError::Damaged("a posting list does not add up"))
 }
 

@@ -7,7 +7,7 @@
 //! Numbers are little-endian base 128 (LEB128). Every [`BLOCK`] postings a search may enter the list.
 
 /// Postings from one entry point to the next.
-const BLOCK: u32 = 128;
+pub(super) const BLOCK: u32 = 64;
 
 /// Where a cursor stands when its list has ended. No passage has this number.
 pub(super) const END: u32 = u32::MAX;
@@ -21,6 +21,35 @@ pub(super) struct Entry {
     postings: u32,
     /// Bytes of positions read.
     positions: u32,
+}
+
+/// What bounds a list's scores: how short passages are that have the term once, twice, three times
+/// and more often, and how often one has it at most.
+#[derive(Clone, Copy)]
+pub(super) struct Impacts {
+    /// Words of the shortest passage, not above it; [`u16::MAX`] too where there is none.
+    shortest: [u16; 4],
+    /// Not below it.
+    most: u32,
+}
+
+impl Impacts {
+    pub(super) const NONE: Impacts = Impacts { shortest: [u16::MAX; 4], most: 0 };
+
+    /// Takes a posting into account.
+    pub(super) fn add(&mut self, frequency: u32, length: u32) {
+        let shortest = &mut self.shortest[(frequency as usize).clamp(1, 4) - 1];
+        *shortest = (*shortest).min(length.min(u16::MAX.into()) as u16);
+        self.most = self.most.max(frequency);
+    }
+
+    /// The greatest that `impact` of frequency and length gives, which rises with the one and falls
+    /// with the other.
+    pub(super) fn greatest(&self, impact: impl Fn(u32, u32) -> f32) -> f32 {
+        let all = [1, 2, 3, self.most].into_iter().zip(self.shortest);
+        let there = all.filter(|&(frequency, _)| frequency <= self.most);
+        there.map(|(frequency, length)| impact(frequency, length.into())).fold(0.0, f32::max)
+    }
 }
 
 /// A list being written, passage by passage in rising order.
@@ -65,9 +94,11 @@ pub(super) struct List<'a> {
 
 impl<'a> List<'a> {
     /// Reads all postings, so that no later reading can fail or overflow, and appends the list's entry
-    /// points. `None` if the bytes are not `count` postings of passages below `passages`, with as
-    /// many positions as their frequencies (or no positions at all).
-    pub(super) fn check(&self, passages: u32, entries: &mut Vec<Entry>) -> Option<()> {
+    /// points. Returns what bounds its scores, or `None` if the bytes are not `count` postings of
+    /// passages that `lengths` knows, with as many positions as their frequencies (or no positions at
+    /// all).
+    pub(super) fn check(&self, lengths: &[u32], entries: &mut Vec<Entry>) -> Option<Impacts> {
+        let mut impacts = Impacts::NONE;
         let (mut postings, mut positions) = (self.postings, self.positions);
         let (mut passage, mut pending) = (0, 0u32);
         for index in 0..self.count {
@@ -79,16 +110,18 @@ impl<'a> List<'a> {
             }
             let (difference, frequency) = read_posting(&mut postings)?;
             passage = u32::checked_add(passage, difference)?;
-            if (index > 0 && difference == 0) || passage >= passages || frequency == 0 {
+            let length = *lengths.get(passage as usize)?;
+            if (index > 0 && difference == 0) || frequency == 0 {
                 return None;
             }
+            impacts.add(frequency, length);
             pending = pending.checked_add(frequency)?;
         }
         // Most lists are short, and what remains of them is counted at once.
         let whole = positions.last().is_none_or(|&last| last < 0x80);
         let numbers = positions.iter().filter(|&&byte| byte < 0x80).count();
         let right = self.positions.is_empty() || (whole && numbers == pending as usize);
-        (postings.is_empty() && right).then_some(())
+        (postings.is_empty() && right).then_some(impacts)
     }
 
     /// A cursor on the first posting.
@@ -96,7 +129,6 @@ impl<'a> List<'a> {
         let mut cursor = Cursor {
             list: self,
             postings: self.postings,
-            index: 0,
             entry: 0,
             passage: 0,
             frequency: 0,
@@ -109,12 +141,11 @@ impl<'a> List<'a> {
 }
 
 /// Reads a list from its first passage to its last.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     list: List<'a>,
     postings: &'a [u8],
     positions: &'a [u8],
-    /// Postings read.
-    index: u32,
     /// The next entry point.
     entry: usize,
     /// The passage it stands on, or [`END`].
@@ -127,16 +158,13 @@ pub(super) struct Cursor<'a> {
 
 impl Cursor<'_> {
     /// Steps to the next posting.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self) {
         self.pending += self.frequency;
-        let next =
-            if self.index < self.list.count { read_posting(&mut self.postings) } else { None };
-        match next {
+        match read_posting(&mut self.postings) {
             Some((difference, frequency)) => {
                 self.passage += difference;
                 self.frequency = frequency;
-                self.index += 1;
             }
             None => self.passage = END,
         }
@@ -149,20 +177,20 @@ impl Cursor<'_> {
         if skipped > 0 && self.passage < passage {
             self.enter(self.entry + skipped);
         }
-        while self.passage < passage {
-            self.advance();
+        let mut cursor = *self;
+        while cursor.passage < passage {
+            cursor.advance();
         }
+        *self = cursor;
     }
 
     /// Stands before the posting that follows entry point number `next - 1`, then on it.
     fn enter(&mut self, next: usize) {
         self.entry = next;
-        let index = next as u32 * BLOCK;
-        if index <= self.index {
+        let entry = self.list.entries[next - 1];
+        if entry.passage <= self.passage {
             return;
         }
-        let entry = self.list.entries[next - 1];
-        self.index = index;
         self.passage = entry.passage;
         self.postings = &self.list.postings[entry.postings as usize..];
         self.positions = &self.list.positions[entry.positions as usize..];
@@ -183,8 +211,15 @@ impl Cursor<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_posting(bytes: &mut &[u8]) -> Option<(u32, u32)> {
+    // Most have a byte: near the one before, and once.
+    if let [first, rest @ ..] = bytes
+        && first & 0x81 == 1
+    {
+        *bytes = rest;
+        return Some((u32::from(first >> 1), 1));
+    }
     let first = read(bytes)?;
     let frequency = if first & 1 == 1 { 1 } else { read(bytes)? };
     Some((first >> 1, frequency))

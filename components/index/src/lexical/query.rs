@@ -4,7 +4,7 @@ use super::analyse::{Analyser, fold};
 use super::codes::codes;
 use super::inverted::{CODE, Inverted};
 use super::phrase;
-use super::postings::{Entry, List, Writer};
+use super::postings::{Entry, Impacts, List, Writer};
 use crate::fusion::QueryStats;
 
 /// What a code counts, in words as rare as it is: nothing else is so surely meant.
@@ -43,6 +43,7 @@ enum Source {
 struct Phrase {
     found: Writer,
     entries: Vec<Entry>,
+    impacts: Impacts,
 }
 
 /// What a text asks for, whatever an index knows of it.
@@ -101,6 +102,14 @@ impl<'a> Query<'a> {
     /// What fusing its scores with others must know of it.
     pub fn stats(&self) -> QueryStats {
         self.stats
+    }
+
+    /// What bounds the scores of a clause.
+    pub(super) fn impacts(&self, clause: &Clause) -> Impacts {
+        match clause.source {
+            Source::Term(term) => self.index.impacts(term),
+            Source::Phrase(number) => self.phrases[number].impacts,
+        }
     }
 
     /// The list of a clause.
@@ -219,10 +228,10 @@ impl Phrase {
     /// None where no passage of the index has it.
     fn find(index: &Inverted, words: &[(String, u32)]) -> Option<Phrase> {
         let lists = words.iter().map(|(word, place)| Some((index.list(index.term(word)?), *place)));
-        let mut phrase =
-            Phrase { found: phrase::matches(&lists.collect::<Option<Vec<_>>>()?), entries: vec![] };
+        let found = phrase::matches(&lists.collect::<Option<Vec<_>>>()?);
+        let mut phrase = Phrase { found, entries: vec![], impacts: Impacts::NONE };
         let mut entries = Vec::new();
-        phrase.list().check(index.len() as u32, &mut entries)?;
+        phrase.impacts = phrase.list().check(index.lengths(), &mut entries)?;
         phrase.entries = entries;
         (phrase.found.count > 0).then_some(phrase)
     }
