@@ -7,12 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::analyse::{Analyser, Analysis};
 use super::build::Builder;
 use super::forms::{Forms, Near};
-<<<<<<< HEAD
 use super::language::Language;
-use super::postings::{Entry, List};
-=======
 use super::postings::{self, Entry, Impacts, List};
->>>>>>> grow
 
 /// Stands before a code in the dictionary; no word has it.
 pub(super) const CODE: char = '\u{1}';
