@@ -2,22 +2,24 @@
 
 mod bench;
 mod eval;
+mod generate;
 mod gpu;
 mod index;
 mod keep;
 mod search;
 mod serve;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use trine_inference::generation::GenerationOptions;
 use trine_inference::gpu::GpuOptions;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::ModelStore;
 
 pub use bench::{Bench, BenchCommand, BenchRerank, BenchScale, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
+pub use generate::{BenchGenerate, Generate};
 pub use gpu::GpuArgs;
 pub use index::{Build, ChunkingArg, Index, VectorsArg};
 pub use keep::{Add, ChangeArgs, Compact, Remove, Update, Watch};
@@ -37,15 +39,37 @@ pub struct Args {
     pub command: Command,
 }
 
+impl Args {
+    /// Refuses a language model where nothing would be done with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let generates = match &self.command {
+            Command::Generate(_) => true,
+            Command::Bench(bench) => matches!(bench.command, BenchCommand::Generate(_)),
+            _ => false,
+        };
+        if let Some(name) = self.common.language_model().filter(|_| !generates) {
+            anyhow::bail!(
+                "--model {name}: this command uses no language model; write NAME=PATH to say where \
+                 a model of the bundle lies"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// What every command takes.
 #[derive(Debug, ClapArgs)]
 pub struct Common {
     /// Folder for models and compiled code [default: the user's cache folder].
     #[arg(long, global = true, env = "TRINE_CACHE", value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// A folder to take a model from, by the name a bundle has for it. May be repeated.
-    #[arg(long = "model", global = true, value_name = "NAME=DIR", value_parser = name_and_folder)]
-    pub models: Vec<(String, PathBuf)>,
+    /// A language model: the name of a registered one, a GGUF file or a folder. Or, as NAME=PATH, where
+    /// to take the model that has this name. May be repeated.
+    #[arg(long = "model", global = true, value_name = "NAME[=PATH]", value_parser = named_model)]
+    pub models: Vec<NamedModel>,
+    /// MiB for the keys and values that a language model keeps of what it has read.
+    #[arg(long, global = true, default_value_t = 1024, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub kv_cache: u32,
     /// Threads to compute with [default: all].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -90,7 +114,7 @@ impl Common {
         Ok(ModelStore {
             cache: self.cache()?,
             weight_cache: !self.no_weight_cache,
-            folders: self.models.iter().cloned().collect::<BTreeMap<_, _>>(),
+            folders: self.models.iter().filter_map(NamedModel::place).collect(),
             on_event: crate::progress::download(),
         })
     }
@@ -103,6 +127,24 @@ impl Common {
             threads: self.threads(),
             precision: self.precision,
             ..EngineOptions::default()
+        })
+    }
+
+    /// The language model that was named, if one was.
+    pub fn language_model(&self) -> Option<&str> {
+        let names = self.models.iter().filter(|model| model.path.is_none());
+        names.map(|model| model.name.as_str()).next_back()
+    }
+
+    /// Where a language model computes.
+    pub fn generation(&self) -> anyhow::Result<GenerationOptions> {
+        Ok(GenerationOptions {
+            device: self.device,
+            gpu: self.gpu()?,
+            threads: self.threads(),
+            precision: self.precision,
+            cache_bytes: (self.kv_cache as usize) << 20,
+            ..GenerationOptions::default()
         })
     }
 
@@ -119,12 +161,29 @@ impl Common {
     }
 }
 
-fn name_and_folder(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, folder) = text.split_once('=').ok_or("write it as NAME=DIR")?;
-    if name.is_empty() || !PathBuf::from(folder).join("config.json").is_file() {
-        return Err(format!("{folder} is not the folder of a model: it holds no config.json"));
+/// A model that was named, and where its files are if that was said.
+#[derive(Clone, Debug)]
+pub struct NamedModel {
+    name: String,
+    path: Option<PathBuf>,
+}
+
+impl NamedModel {
+    fn place(&self) -> Option<(String, PathBuf)> {
+        self.path.clone().map(|path| (self.name.clone(), path))
     }
-    Ok((name.to_owned(), folder.into()))
+}
+
+fn named_model(text: &str) -> Result<NamedModel, String> {
+    let Some((name, path)) = text.split_once('=').filter(|_| !Path::new(text).exists()) else {
+        return Ok(NamedModel { name: text.to_owned(), path: None });
+    };
+    let path = PathBuf::from(path);
+    if name.is_empty() || !(path.is_file() || path.join("config.json").is_file()) {
+        let shown = path.display();
+        return Err(format!("{shown} is no model: no GGUF file, and no folder with a config.json"));
+    }
+    Ok(NamedModel { name: name.to_owned(), path: Some(path) })
 }
 
 #[derive(Debug, Subcommand)]
@@ -145,11 +204,13 @@ pub enum Command {
     Ask(Ask),
     /// Finds passages in a bundle, without an answer.
     Search(Search),
+    /// Writes on from a prompt with a language model, without any documents.
+    Generate(Generate),
     /// Answers over HTTP.
     Serve(Serve),
     /// Shows what a bundle holds.
     Inspect(Inspect),
-    /// Downloads and lists models.
+    /// Downloads, registers and lists models.
     Models(Models),
     /// Lists what models can compute on.
     Devices(Devices),
@@ -185,6 +246,19 @@ pub enum ModelsCommand {
         /// Its name.
         #[arg(default_value = "all-MiniLM-L6-v2")]
         name: String,
+    },
+    /// Registers a model under a name: its files are linked into the cache folder, or copied where they
+    /// lie on another disk.
+    Add {
+        /// The name to ask for it by.
+        name: String,
+        /// A GGUF file, a folder with config.json, safetensors and tokenizer.json, or OWNER/NAME of a
+        /// model hub.
+        #[arg(value_name = "PATH|HUB-ID")]
+        source: String,
+        /// The licence of its weights, by its SPDX identifier [default: what its files state].
+        #[arg(long, value_name = "SPDX")]
+        licence: Option<String>,
     },
     /// Lists the known models.
     List {

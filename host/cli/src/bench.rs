@@ -2,6 +2,7 @@
 
 mod client;
 mod filtered;
+mod generate;
 mod gpu;
 mod index;
 mod model;
@@ -31,6 +32,7 @@ pub fn run(args: Bench, common: &Common) -> Result<()> {
         BenchCommand::Gpu { json, quick } => gpu::run(common, json, quick),
         BenchCommand::Scale(args) => scale::run(&args, common),
         BenchCommand::Serve(args) => serve::run(args, common),
+        BenchCommand::Generate(args) => generate::run(&args, common),
         BenchCommand::Rerank(args) => model::rerank(&args, common),
         BenchCommand::Embed { tokens, embedder, rounds, json } => {
             model::embed(tokens, embedder.as_deref(), rounds, json, common)

@@ -8,6 +8,7 @@ mod ask;
 mod bench;
 mod devices;
 mod eval;
+mod generate;
 mod heap;
 mod index;
 mod inspect;
@@ -21,6 +22,7 @@ mod watch;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
 use args::{Args, Command};
@@ -33,7 +35,15 @@ fn main() -> ExitCode {
     heap::give_back();
     let args = Args::parse();
     log(args.verbose);
-    let outcome = match args.command {
+    let outcome = args.check().and_then(|()| run(args));
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    match args.command {
         Command::Index(index) => index::run(index, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Add(add) => keep::add(&add, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Remove(remove) => keep::remove(&remove, &args.common).map(|()| ExitCode::SUCCESS),
@@ -44,6 +54,7 @@ fn main() -> ExitCode {
         }
         Command::Ask(ask) => ask::run(ask, &args.common).map(found),
         Command::Search(search) => search::run(search, &args.common).map(found),
+        Command::Generate(generate) => generate::run(generate, &args.common),
         Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::run(inspect).map(|()| ExitCode::SUCCESS),
         Command::Models(models) => models::run(models, &args.common).map(|()| ExitCode::SUCCESS),
@@ -52,11 +63,7 @@ fn main() -> ExitCode {
         }
         Command::Eval(eval) => eval::run(eval, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench::run(bench, &args.common).map(|()| ExitCode::SUCCESS),
-    };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
 }
 
 fn found(anything: bool) -> ExitCode {

@@ -10,7 +10,17 @@ macro_rules! out {
 
 pub fn line(text: std::fmt::Arguments) {
     let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+    end_on_error(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// A part of a line.
+pub fn text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    end_on_error(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+fn end_on_error(written: std::io::Result<()>) {
+    if let Err(error) = written {
         if error.kind() != std::io::ErrorKind::BrokenPipe {
             eprintln!("error: writing to standard output: {error}");
         }

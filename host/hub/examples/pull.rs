@@ -21,9 +21,10 @@ fn main() -> ExitCode {
 }
 
 fn pull_by_name(name: &str) -> Result<PathBuf, Error> {
-    let manifest = find(name)?;
+    let cache = default_cache_dir()?;
+    let manifest = find(name, &cache)?;
     let shown = Cell::new(u64::MAX);
-    pull(&manifest, &default_cache_dir()?, &|event| match event {
+    pull(&manifest, &cache, &|event| match event {
         Event::Bytes { file, done, total } => {
             let tenth = done * 10 / total.max(1);
             if shown.replace(tenth) != tenth {

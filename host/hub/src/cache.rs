@@ -206,7 +206,8 @@ fn part_of(place: PathBuf) -> PathBuf {
     name.into()
 }
 
-fn digest(path: &Path) -> io::Result<Digest> {
+/// The digest of a file.
+pub(crate) fn digest(path: &Path) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     hash_into(&mut hasher, &mut File::open(path)?)?;
     Ok(Digest::of(hasher))

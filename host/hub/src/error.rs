@@ -27,6 +27,12 @@ pub enum Error {
         /// The names there are.
         known: Vec<String>,
     },
+    /// A name that trine uses for a model of its own.
+    #[error("{name:?} is the name of a model that trine knows; choose another")]
+    Taken {
+        /// The name.
+        name: String,
+    },
     /// Neither the environment nor the system says where caches go.
     #[error("no cache folder is known: set TRINE_CACHE to one (HOME is not set either)")]
     NoCacheFolder,
@@ -92,6 +98,7 @@ impl fmt::Display for Source {
             Self::Hub(hub) => write!(f, "hub repository {}", hub.repository),
             Self::Wheel(wheel) => write!(f, "Python package {} {}", wheel.package, wheel.version),
             Self::Trine => f.write_str("trine itself"),
+            Self::Local(local) => write!(f, "{}", local.path.display()),
         }
     }
 }
@@ -106,6 +113,7 @@ fn by_hand(source: &Source) -> String {
             wheel.package, wheel.version, wheel.prefix
         ),
         Source::Trine => "the folder models/ of trine's sources".to_owned(),
+        Source::Local(local) => local.path.display().to_string(),
     }
 }
 

@@ -16,6 +16,7 @@ mod http;
 mod index;
 mod manifest;
 mod pull;
+mod register;
 mod wheel;
 
 use std::path::{Path, PathBuf};
@@ -23,8 +24,9 @@ use std::path::{Path, PathBuf};
 pub use cache::default_cache_dir;
 pub use digest::Digest;
 pub use error::{Error, FetchError, Unavailable};
-pub use manifest::{Hub, Kind, Manifest, ModelFile, Source, Wheel};
+pub use manifest::{Hub, Kind, Local, Manifest, ModelFile, Source, Wheel};
 pub use pull::{Client, Event, Settings, cached, pull};
+pub use register::{GGUF, Registration, register, registered};
 
 /// The manifests that trine brings along: file name, text.
 const BUILTIN: &[(&str, &str)] = &[
@@ -57,12 +59,22 @@ pub fn builtin() -> Result<Vec<Manifest>, Error> {
     BUILTIN.iter().map(parse).collect()
 }
 
-/// The manifest trine brings along for `name`.
+/// The manifests that trine brings along, and those that were registered in a cache.
+///
+/// # Errors
+/// As [`builtin`] and [`registered`].
+pub fn known(cache_dir: &Path) -> Result<Vec<Manifest>, Error> {
+    let mut all = builtin()?;
+    all.extend(registered(cache_dir)?);
+    Ok(all)
+}
+
+/// The manifest of a [`known`] model.
 ///
 /// # Errors
 /// [`Error::Unknown`] lists the names there are.
-pub fn find(name: &str) -> Result<Manifest, Error> {
-    let mut manifests = builtin()?;
+pub fn find(name: &str, cache_dir: &Path) -> Result<Manifest, Error> {
+    let mut manifests = known(cache_dir)?;
     match manifests.iter().position(|manifest| manifest.name == name) {
         Some(at) => Ok(manifests.swap_remove(at)),
         None => Err(Error::Unknown {
@@ -84,13 +96,13 @@ pub struct Listing {
     pub cached: bool,
 }
 
-/// The models trine brings manifests for, and which of them are in the cache. The first look at
-/// files that were put there by hand hashes them.
+/// The [`known`] models, and which of them are in the cache. The first look at files that were put
+/// there by hand hashes them.
 ///
 /// # Errors
-/// As [`builtin`].
+/// As [`known`].
 pub fn list(cache_dir: &Path) -> Result<Vec<Listing>, Error> {
-    let manifests = builtin()?.into_iter();
+    let manifests = known(cache_dir)?.into_iter();
     let listing = |manifest: Manifest| Listing {
         folder: cache_dir.join("models").join(&manifest.name),
         cached: cached(&manifest, cache_dir).is_some(),

@@ -94,6 +94,24 @@ pub enum Source {
     Wheel(Wheel),
     /// trine itself, which brings them along.
     Trine,
+    /// Where a registered model was taken from.
+    Local(Local),
+}
+
+/// A folder of this machine, or a file that is all of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Local {
+    /// Absolute.
+    pub path: PathBuf,
+}
+
+impl Local {
+    /// Where the model's file `path` lies.
+    pub(crate) fn place(&self, path: &str) -> PathBuf {
+        if self.path.is_file() { self.path.clone() } else { self.path.join(path) }
+    }
 }
 
 /// A repository of a Hugging Face style hub.
@@ -162,6 +180,30 @@ impl Manifest {
         })
     }
 
+    /// The manifest of a registered model as TOML.
+    pub(crate) fn to_toml(&self) -> String {
+        // A string of JSON is a string of TOML.
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let mut text = format!(
+            "name = {}\nkind = \"{}\"\nlicence = {}\ndescription = {}\n",
+            quoted(&self.name),
+            self.kind,
+            quoted(&self.licence),
+            quoted(&self.description),
+        );
+        for ModelFile { path, size, sha256 } in &self.files {
+            let path = quoted(path);
+            text += &format!("\n[[file]]\npath = {path}\nsize = {size}\nsha256 = \"{sha256}\"\n");
+        }
+        for source in &self.sources {
+            if let Source::Local(Local { path }) = source {
+                let path = quoted(&path.to_string_lossy());
+                text += &format!("\n[[source]]\nkind = \"local\"\npath = {path}\n");
+            }
+        }
+        text
+    }
+
     /// The bytes of all files together.
     pub fn size(&self) -> u64 {
         self.files.iter().map(|file| file.size).sum()
@@ -222,7 +264,10 @@ fn check_source(source: &Source) -> Result<(), String> {
             }
             check_path("source.prefix", &wheel.prefix)
         }
-        Source::Trine => Ok(()),
+        Source::Local(local) if !local.path.is_absolute() => {
+            Err(format!("`source.path` {} is not absolute", local.path.display()))
+        }
+        Source::Trine | Source::Local(_) => Ok(()),
     }
 }
 

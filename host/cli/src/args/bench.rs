@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Subcommand};
 use http::Uri;
 
-use super::{LimitArgs, VectorsArg};
+use super::{BenchGenerate, LimitArgs, VectorsArg};
 
 #[derive(Debug, ClapArgs)]
 pub struct Bench {
@@ -52,6 +52,7 @@ pub enum BenchCommand {
     Serve(BenchServe),
     /// Times a cross-encoder scoring pairs on one device, without any server around it.
     Rerank(BenchRerank),
+    Generate(BenchGenerate),
     /// Times the embedding of one text.
     Embed {
         /// Tokens of the text.

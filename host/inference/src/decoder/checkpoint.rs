@@ -86,6 +86,28 @@ impl Checkpoint {
         }
     }
 
+    /// The bytes of each tensor, and in which numbers they are; `None` of those that are no weights.
+    fn sizes(&self) -> Vec<(Option<Format>, usize)> {
+        match self {
+            Checkpoint::Safetensors(folder) => {
+                let tensors = folder.tensors.values();
+                tensors.map(|tensor| (format(tensor.dtype), tensor.bytes.len())).collect()
+            }
+            Checkpoint::Gguf(gguf) => {
+                gguf.sizes().map(|(format, bytes)| (Some(format), bytes)).collect()
+            }
+        }
+    }
+
+    /// The format that most of the bytes are in.
+    pub(crate) fn most(&self) -> Option<Format> {
+        let sizes = self.sizes();
+        let bytes = |of: Format| -> usize {
+            sizes.iter().filter(|(format, _)| *format == Some(of)).map(|(_, bytes)| bytes).sum()
+        };
+        Format::ALL.into_iter().max_by_key(|&format| bytes(format)).filter(|&most| bytes(most) > 0)
+    }
+
     /// A vector `[n]` as f32.
     pub(crate) fn vector(
         &self,
@@ -151,15 +173,10 @@ impl Folder {
             let (name, found, expected) = (name.to_owned(), tensor.shape.clone(), shape.to_vec());
             return Err(ModelError::TensorShape { name, found, expected });
         }
-        let format = match tensor.dtype {
-            Dtype::F32 => Format::F32,
-            Dtype::F16 => Format::F16,
-            Dtype::BF16 => Format::Bf16,
-            other => {
-                let found = format!("{other:?}");
-                return Err(ModelError::TensorType { name: name.to_owned(), found });
-            }
-        };
+        let format = format(tensor.dtype).ok_or_else(|| ModelError::TensorType {
+            name: name.to_owned(),
+            found: format!("{:?}", tensor.dtype),
+        })?;
         let bytes =
             self.files[tensor.file].numbers::<u8>(tensor.bytes.clone()).ok_or_else(missing)?;
         let (n, k) = match *shape {
@@ -167,6 +184,16 @@ impl Folder {
             _ => (1, shape[0]),
         };
         Ok(BlockMatrix { format, bytes, n, k, order: RowOrder::Plain })
+    }
+}
+
+/// The types of safetensors that weights may have.
+fn format(dtype: Dtype) -> Option<Format> {
+    match dtype {
+        Dtype::F32 => Some(Format::F32),
+        Dtype::F16 => Some(Format::F16),
+        Dtype::BF16 => Some(Format::Bf16),
+        _ => None,
     }
 }
 

@@ -8,6 +8,8 @@ mod rope;
 
 use std::path::{Path, PathBuf};
 
+use trine_kernels::Format;
+
 use crate::ModelError;
 use crate::gguf::Gguf;
 use checkpoint::{Checkpoint, Folder};
@@ -52,6 +54,11 @@ impl DecoderModel {
             Checkpoint::Gguf(gguf) => Some(gguf),
             Checkpoint::Safetensors(_) => None,
         }
+    }
+
+    /// The numbers that most of its weights are stored in, such as `Q4_0` or `BF16`.
+    pub fn weights(&self) -> &'static str {
+        self.checkpoint.most().map_or("none", Format::name)
     }
 
     pub(crate) fn checkpoint(&self) -> &Checkpoint {

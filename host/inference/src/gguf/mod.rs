@@ -73,6 +73,11 @@ impl Gguf {
         self.directory.tensors.keys().map(String::as_str)
     }
 
+    /// The format of each tensor and its bytes.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = (Format, usize)> {
+        self.directory.tensors.values().map(|tensor| (tensor.format, tensor.bytes.len()))
+    }
+
     /// A matrix `[n, k]`, or a vector `[n]` as `[1, n]`. Fails where there is no such tensor, or one
     /// of another shape.
     pub(crate) fn matrix(

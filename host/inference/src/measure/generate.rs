@@ -11,10 +11,12 @@ use crate::generation::{Feed, SessionId, Sessions};
 use crate::{DecoderModel, InferenceError, PrecisionOption};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct GenerateOptions {
     /// Where.
     pub device: DeviceChoice,
+    /// How a GPU is opened.
+    pub gpu: GpuOptions,
     /// Threads of the CPU; 0 takes as many as the machine runs at once.
     pub threads: usize,
     /// In which numbers the CPU multiplies weights of 16 bits.
@@ -65,11 +67,11 @@ pub fn generate(
     match Place::find(options.device)? {
         Place::Cpu => {
             let device = device::open_cpu(options.threads, options.precision.here())?;
-            Bench::new(device, model, tokens)?.run(options)
+            Bench::new(device, model, tokens)?.run(&options)
         }
         Place::Gpu(index) => {
-            let device = device::open_gpu(index, &GpuOptions::default())?;
-            Bench::new(device, model, tokens)?.run(options)
+            let device = device::open_gpu(index, &options.gpu)?;
+            Bench::new(device, model, tokens)?.run(&options)
         }
     }
 }
@@ -88,8 +90,8 @@ impl<D: DecoderDevice> Bench<D> {
         Ok(Bench { sessions: Sessions::new(device, model, bytes)?, state: 1 })
     }
 
-    fn run(mut self, options: GenerateOptions) -> Result<GenerateReport, InferenceError> {
-        let GenerateOptions { prompt, generate, sessions, rounds, .. } = options;
+    fn run(mut self, options: &GenerateOptions) -> Result<GenerateReport, InferenceError> {
+        let GenerateOptions { prompt, generate, sessions, rounds, .. } = *options;
         let mut rates = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..rounds.max(1) {
             rates[0].push(self.read(prompt)?);

@@ -37,6 +37,20 @@ impl Format {
         Format::Q6K,
     ];
 
+    /// Its name, as ggml has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::F32 => "F32",
+            Format::F16 => "F16",
+            Format::Bf16 => "BF16",
+            Format::Q8_0 => "Q8_0",
+            Format::Q4_0 => "Q4_0",
+            Format::Q4K => "Q4_K",
+            Format::Q5K => "Q5_K",
+            Format::Q6K => "Q6_K",
+        }
+    }
+
     /// Numbers of a block.
     pub fn block(self) -> usize {
         match self {
