@@ -6,8 +6,7 @@ use std::fs;
 use anyhow::Result;
 use trine_build_guest::{Place, build, watch};
 
-const GUESTS: [&str; 6] =
-    ["gateway", "retriever", "reranker", "generator", "writer", "searcher"];
+const GUESTS: [&str; 6] = ["gateway", "retriever", "reranker", "generator", "writer", "searcher"];
 
 /// What guests are made of.
 const SOURCES: [&str; 9] = [

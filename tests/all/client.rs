@@ -163,6 +163,16 @@ impl Raw {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Reads on until the server has said these words.
+    pub fn until(&mut self, words: &str) {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(words.as_bytes()) {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).expect("the server hung up");
+            bytes.push(byte[0]);
+        }
+    }
+
     /// Whether the server says something within so long.
     pub fn hears_within(&mut self, patience: Duration) -> bool {
         self.0.set_read_timeout(Some(patience)).unwrap();

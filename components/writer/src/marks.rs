@@ -65,8 +65,11 @@ impl Marks {
             marked.text.push(']');
             return;
         };
-        let places: Vec<usize> =
-            numbers.into_iter().filter(|n| (1..=self.passages).contains(n)).map(|n| n - 1).collect();
+        let places: Vec<usize> = numbers
+            .into_iter()
+            .filter(|n| (1..=self.passages).contains(n))
+            .map(|n| n - 1)
+            .collect();
         if places.is_empty() {
             return;
         }
@@ -85,7 +88,10 @@ pub fn leading(text: &str) -> usize {
         let white = rest.len() - rest.trim_start().len();
         let mark = rest[white..].strip_prefix('[').and_then(|inside| {
             let end = inside.find(']')?;
-            inside[..end].bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b' ').then_some(end + 2)
+            inside[..end]
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b == b',' || b == b' ')
+                .then_some(end + 2)
         });
         match mark {
             Some(length) => at += white + length,

@@ -1,9 +1,7 @@
 //! What the model is asked: numbered passages, then the question.
 
 use crate::bindings::exports::trine::rag::generator::{GenerationOptions, Order};
-use crate::bindings::trine::inference::generation::{
-    Input, Message, Options, Sampling, Session,
-};
+use crate::bindings::trine::inference::generation::{Input, Message, Options, Sampling, Session};
 use crate::bindings::trine::rag::types::{Error, Ranked};
 
 const RULES: &str = "Answer the question from the numbered passages, and from nothing else. After \
@@ -138,8 +136,7 @@ impl Shape<'_> {
     }
 
     fn messages(&self, system: bool) -> Vec<Message> {
-        let message =
-            |role: &str, content: String| Message { role: role.to_owned(), content };
+        let message = |role: &str, content: String| Message { role: role.to_owned(), content };
         let mut rules = RULES.to_owned();
         for said in self.history.iter().filter(|said| said.role == "system") {
             rules.push_str("\n\n");

@@ -54,7 +54,8 @@ impl Composition {
         let mut given = 0;
         for import in imports {
             let before = self.instances.iter().rev();
-            let mut found = before.filter_map(|&(from, node)| Some((node, self.name(from, &import)?)));
+            let mut found =
+                before.filter_map(|&(from, node)| Some((node, self.name(from, &import)?)));
             let Some((node, export)) = found.next() else { continue };
             let export = self.alias(node, &export)?;
             let set = self.graph.set_instantiation_argument(instance, &import, export);

@@ -103,8 +103,7 @@ fn read(model: &LanguageModel, empty: bool, input: wit::Input) -> Result<Vec<u32
             let template = template
                 .ok_or_else(|| format!("`{}` has no template for messages", model.name()))?;
             fits(messages.iter().map(|m| m.role.len() + m.content.len()).sum())?;
-            let message =
-                |m: wit::Message| Message { role: m.role, content: m.content };
+            let message = |m: wit::Message| Message { role: m.role, content: m.content };
             let messages: Vec<Message> = messages.into_iter().map(message).collect();
             (template.prompt(&messages).map_err(|e| e.to_string())?, false)
         }
@@ -131,7 +130,8 @@ impl wit::HostSession for LanguageView<'_> {
     fn create(&mut self, name: String) -> wasmtime::Result<Fallible<Resource<Session>>> {
         let Some(model) = self.language.models.find(&name) else {
             let names: Vec<&str> = self.language.models.iter().map(|m| m.name()).collect();
-            let text = format!("no language model is called `{name}`; there are: {}", names.join(", "));
+            let text =
+                format!("no language model is called `{name}`; there are: {}", names.join(", "));
             return Ok(Err(wit::Error::UnknownModel(text)));
         };
         let session = Session { model: model.clone(), tokens: Arc::default() };
@@ -166,7 +166,8 @@ impl wit::HostSession for LanguageView<'_> {
         let mut tokens = held(&session.tokens);
         if tokens.len().saturating_add(more.len()) >= context {
             let all = tokens.len().saturating_add(more.len());
-            let text = format!("{all} tokens leave no room for an answer; the model reads {context}");
+            let text =
+                format!("{all} tokens leave no room for an answer; the model reads {context}");
             return Ok(Err(wit::Error::InvalidInput(text)));
         }
         tokens.extend(more);
@@ -254,7 +255,9 @@ impl Completion {
         event: Option<Option<GenerationEvent>>,
         tokens: &mut usize,
     ) -> Fallible<wit::Event> {
-        let over = |what: &str| wit::Error::OverBudget(format!("the request's {what} for language models are used up"));
+        let over = |what: &str| {
+            wit::Error::OverBudget(format!("the request's {what} for language models are used up"))
+        };
         let state = match event {
             None => State::Failed(over("seconds")),
             Some(None) => State::Failed(wit::Error::Failed("the device has stopped".to_owned())),
