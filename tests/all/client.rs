@@ -105,9 +105,7 @@ impl Serving {
 
     /// A connection for saying anything on.
     pub fn connect(&self) -> Raw {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(HUNG)).unwrap();
-        Raw(stream)
+        Raw::to(self.address)
     }
 }
 
@@ -115,6 +113,13 @@ impl Serving {
 pub struct Raw(TcpStream);
 
 impl Raw {
+    /// A connection to an address.
+    pub fn to(address: SocketAddr) -> Raw {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(HUNG)).unwrap();
+        Raw(stream)
+    }
+
     /// Says these bytes; that the server has hung up meanwhile is no error here.
     pub fn say(mut self, bytes: impl AsRef<[u8]>) -> Raw {
         let _ = self.0.write_all(bytes.as_ref());

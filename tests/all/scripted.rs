@@ -23,7 +23,7 @@ const TEMPLATE: &str =
     "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}<|assistant|>";
 
 /// Tokens that it reads and writes at most.
-pub const CONTEXT: usize = 200_000;
+pub const CONTEXT: usize = 32_768;
 
 /// What it says, in pieces that are all different, a token each; then it ends or begins again.
 pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Answers that a language model writes, over real HTTP: cited, checked, streamed, and ended.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,11 +12,15 @@ use serde_json::{Value, json};
 use trine_node::{Node, OpenOptions};
 use trine_runtime::{AppOptions, LanguageModels, Limits};
 
-use crate::client::Raw;
+use crate::client::{Raw, post, text};
+use crate::command::{Served, run, trine_with_model};
 use crate::fixture::{Serving, bundle, cache, engine, here, limits, model, store};
 use crate::scripted;
 
 const QUESTION: &str = "How long may a hand tool be kept?";
+/// Tokens of a page of the cache.
+const PAGE: usize = 32;
+
 const OFF_TOPIC: &str = "Which enzyme unwinds the double helix of DNA?";
 
 /// What the librarian says: one sentence that holds, one that does not, one that cites nothing, and a
@@ -234,24 +239,24 @@ fn stop_texts_and_token_limits_end_an_answer() {
 #[test]
 fn passages_that_do_not_fit_are_dropped_and_told() {
     let Some(server) = librarian() else { return };
-    let long = "What was said before. ".repeat(8000);
+    let long = "What was said before. ".repeat(1300);
     let messages = json!([
         { "role": "user", "content": long }, { "role": "assistant", "content": "Yes." },
         { "role": "user", "content": QUESTION },
     ]);
-    let body = json!({ "messages": messages, "max_completion_tokens": 20_500 });
+    let body = json!({ "messages": messages, "max_completion_tokens": 3200 });
     let reply = server.post("/v1/chat/completions", &body).ok();
     let warnings = reply["warnings"].as_array().unwrap();
     assert!(warnings.iter().any(|w| w.as_str().unwrap().contains("did not fit")), "{reply}");
     assert_eq!(reply["citations"][0]["source"], "borrowing.md", "the best stayed");
-    let body = json!({ "messages": messages, "max_tokens": 30_000 });
+    let body = json!({ "messages": messages, "max_tokens": 4100 });
     let reply = server.post("/v1/chat/completions", &body);
     assert!(reply.error(400, "invalid_request").contains("too few"), "{reply:?}");
 }
 
 /// Reads until the answer is under way.
-fn begun(server: &Serving, body: &Value) -> Raw {
-    let mut connection = server.connect().say(request("/v1/answer", body));
+fn begun(address: SocketAddr, body: &Value) -> Raw {
+    let mut connection = Raw::to(address).say(request("/v1/answer", body));
     assert!(connection.head().starts_with("HTTP/1.1 200 "));
     connection.until("event: text");
     connection
@@ -277,11 +282,11 @@ fn a_client_that_goes_away_ends_the_work() {
     let Some((server, models)) = babbler("babbler", limits) else { return };
     let body = json!({ "query": QUESTION, "stream": true, "max_tokens": 100_000 });
     for _ in 0..5 {
-        drop(begun(&server, &body));
+        drop(begun(server.address, &body));
     }
-    // All that was to be written would have filled 100,000 tokens' pages each time.
+    // All that was to be written would have filled half of the context.
     let kept = settled(&models);
-    assert!(kept < 100_000 / 16, "{kept} pages");
+    assert!(kept < scripted::CONTEXT / 2 / PAGE, "{kept} pages");
     server.join();
 }
 
@@ -323,35 +328,63 @@ fn what_the_cache_has_no_room_for_is_refused() {
     server.join();
 }
 
-/// Of this process, in KiB.
-fn resident() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+/// A request of each ending: the client gone, the budget used up, the answer cut.
+fn all_endings(address: SocketAddr) {
+    let gone = json!({ "query": QUESTION, "stream": true, "max_tokens": 3000 });
+    drop(begun(address, &gone));
+    let spent = json!({ "query": QUESTION, "max_tokens": 10_000 }).to_string();
+    post(address, "/v1/answer", spent.as_bytes()).error(422, "over_budget");
+    let cut = json!({ "query": QUESTION, "max_tokens": 50 }).to_string();
+    let cut = post(address, "/v1/answer", cut.as_bytes()).ok();
+    assert_eq!(cut["finish_reason"], "length");
+}
+
+/// Resident memory of a process in KiB, where the system tells.
+fn resident(process: u32) -> Option<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().split(' ').next()?.parse().ok()
 }
 
 #[test]
 fn answers_of_all_endings_leave_nothing_behind() {
-    let limits = Limits { language_tokens: 6000, ..limits() };
-    let Some((server, models)) = babbler("forgotten", limits) else { return };
-    let round = || {
-        let gone = json!({ "query": QUESTION, "stream": true, "max_tokens": 3000 });
-        drop(begun(&server, &gone));
-        let spent = json!({ "query": QUESTION, "max_tokens": 10_000 });
-        server.post("/v1/answer", &spent).error(422, "over_budget");
-        let whole = json!({ "query": QUESTION, "max_tokens": 50 });
-        assert_eq!(server.post("/v1/answer", &whole).ok()["finish_reason"], "length");
+    let Some(bundle) = bundle() else { return };
+    let path = scripted::model("forgotten", &["bla", " bla bla", ", "], true);
+    let more =
+        ["--metrics", "127.0.0.1:0", "--kv-cache", "64", "--model-tokens", "6000", "--model"];
+    let server = Served::start(bundle, &[&more[..], &[path.to_str().unwrap()]].concat());
+    (0..20).for_each(|_| all_endings(server.address));
+    let before = resident(server.child.id());
+    (0..60).for_each(|_| all_endings(server.address));
+    let counted = |name: &str| {
+        let name = format!("trine_language_model_{name}{{model=\"forgotten\"}} ");
+        let text = text(server.metrics.unwrap(), "/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<u64>().unwrap()
     };
-    (0..10).for_each(|_| round());
-    settled(&models);
-    let before = resident();
-    (0..30).for_each(|_| round());
-    settled(&models);
-    if let (Some(before), Some(after)) = (before, resident()) {
-        // Other tests of this process take memory too; a leak of an answer's would be more.
-        println!("{before} KiB, then {after} KiB");
+    while counted("completions_open") > 0 {
+        thread::sleep(Duration::from_millis(5));
     }
-    server.join();
+    assert_eq!(counted("completions_total"), 240);
+    assert!(counted("cached_tokens_total") > 0);
+    if let (Some(before), Some(after)) = (before, resident(server.child.id())) {
+        assert!(after < before + (24 << 10), "{before} KiB, then {after} KiB");
+    }
+}
+
+#[test]
+fn the_command_asks_a_language_model() {
+    let Some(bundle) = bundle() else { return };
+    let path = scripted::model("clerk", &PIECES, false);
+    let ask = |question: &str| {
+        run(trine_with_model(&[&"ask", &bundle, &question, &"--model", &path, &"--device", &"cpu"]))
+    };
+    let ended = ask(QUESTION);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.starts_with(&format!("{SAID}\n\n[1] borrowing.md, bytes ")), "{ended:?}");
+    assert!(ended.err.contains("unsupported: The moon is made of cheese [1]."), "{ended:?}");
+    let ended = ask(OFF_TOPIC);
+    assert_eq!((ended.code, ended.out.starts_with("Not found")), (3, true), "{ended:?}");
 }
 
 #[test]
