@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::answering::{Answering, Step};
 use crate::problem::Problem;
@@ -114,5 +114,7 @@ fn event(name: &str, value: &impl Serialize) -> String {
 
 /// An event without a name. JSON is one line.
 pub fn data(value: &impl Serialize) -> String {
-    format!("data: {}\n\n", serde_json::to_value(value).unwrap_or(Value::Null))
+    // What cannot be written as JSON is none of what is told.
+    let json = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+    format!("data: {json}\n\n")
 }

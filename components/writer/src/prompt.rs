@@ -1,6 +1,6 @@
 //! What the model is asked: numbered passages, then the question.
 
-use crate::bindings::exports::trine::rag::generator::{GenerationOptions, Order};
+use crate::bindings::exports::trine::rag::generator::{GenerationOptions, Message as Said, Order};
 use crate::bindings::trine::inference::generation::{Input, Message, Options, Sampling, Session};
 use crate::bindings::trine::rag::types::{Error, Ranked};
 
@@ -33,20 +33,24 @@ impl Prompt {
         let room = description.context - answer;
         let texts: Vec<String> = passages.iter().map(shown).collect();
         let writing = &options.writing;
-        let input = |count: usize| {
+        let shape = |form, count: usize| {
             let passages = arranged(&texts[..count], writing.order);
             let asked = format!("{passages}Question: {question}");
-            Shape { history: &writing.history, asked, chat: description.chat }
+            Shape { form, history: &writing.history, asked }
         };
-        let bare = input(0).count(session)?;
-        let mut count = fitting(session, &texts, room.saturating_sub(bare))?;
-        let mut shape = input(count);
-        // What was counted passage by passage may come out longer as a whole.
-        while count > 1 && shape.count(session)? > room {
-            count -= 1;
-            shape = input(count);
+        let mut form = if description.chat { Form::Chat } else { Form::Plain };
+        if description.chat && session.count(&shape(form, 0).input()).is_err() {
+            form = Form::ChatWithoutSystem;
         }
-        let tokens = shape.count(session)?;
+        let input = |count| shape(form, count).input();
+        let bare = session.count(&input(0))?;
+        let mut count = fitting(session, &texts, room.saturating_sub(bare))?;
+        let mut tokens = session.count(&input(count))?;
+        // What was counted passage by passage may come out longer as a whole.
+        while tokens > room && count > 1 {
+            count -= 1;
+            tokens = session.count(&input(count))?;
+        }
         if tokens > room || (count == 0 && !texts.is_empty()) {
             let context = description.context;
             return Err(Error::InvalidInput(format!(
@@ -55,7 +59,7 @@ impl Prompt {
                 description.name
             )));
         }
-        session.prefill(&shape.input(session)?)?;
+        session.prefill(&input(count))?;
         let sampling = Sampling {
             temperature: writing.temperature,
             top_k: 0,
@@ -109,29 +113,29 @@ fn arranged(texts: &[String], order: Order) -> String {
     }
 }
 
+/// How a model takes what is said to it.
+#[derive(Clone, Copy)]
+enum Form {
+    Chat,
+    /// Its template knows no system: the rules stand before the question.
+    ChatWithoutSystem,
+    /// It has no template.
+    Plain,
+}
+
 /// What is said to the model.
 struct Shape<'a> {
-    history: &'a [crate::bindings::exports::trine::rag::generator::Message],
+    form: Form,
+    history: &'a [Said],
     asked: String,
-    /// Whether it takes messages.
-    chat: bool,
 }
 
 impl Shape<'_> {
-    fn count(&self, session: &Session) -> Result<u32, Error> {
-        Ok(session.count(&self.input(session)?)?)
-    }
-
-    /// Messages; for a template that knows no system, the rules stand before the question. Plain text
-    /// for a model without a template.
-    fn input(&self, session: &Session) -> Result<Input, Error> {
-        if !self.chat {
-            return Ok(Input::Text(self.plain()));
-        }
-        let system = Input::Chat(self.messages(true));
-        match session.count(&system) {
-            Ok(_) => Ok(system),
-            Err(_) => Ok(Input::Chat(self.messages(false))),
+    fn input(&self) -> Input {
+        match self.form {
+            Form::Chat => Input::Chat(self.messages(true)),
+            Form::ChatWithoutSystem => Input::Chat(self.messages(false)),
+            Form::Plain => Input::Text(self.plain()),
         }
     }
 
