@@ -1,6 +1,6 @@
 """Trains the reader: start, end and no-answer over (question, passage), as in SQuAD 2.0.
 
-    python reader.py --base MODEL_DIR --data QA_DIR --work WORK_DIR
+    python reader.py --base MODEL_DIR --data QA_DIR --pairs PAIRS_DIR --work WORK_DIR
 
 The base is all-MiniLM-L6-v2 with a low-rank adapter; a linear layer gives each token a start and an
 end logit, and the first token ([CLS]) stands for "no answer" (Devlin et al. 2019, section 4.3).
@@ -10,6 +10,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -17,55 +18,55 @@ from torch import nn
 import unanswerable
 from encoder import Encoder, padded, write_adapter
 from schedule import Run
-from texts import CLS, SEP, TRAINED_ON, Pieces, corpus, found
+from texts import CLS, SEP, TRAINED_ON, Pieces, corpus, evaluated, found, rows, squeezed
 
 WINDOW = 320
 QUESTION = 48
 
 
+class Question(NamedTuple):
+    """A question, its passage, and where in the passage answers lie."""
+
+    text: str
+    passage: str
+    # Of each answer its first and last character's end, as often as annotators gave it; or the one
+    # sentence that holds the answer, where nobody said which words.
+    answers: list
+    exact: bool
+    # Passages that are near or rank high, and do not hold the answer.
+    near: list
+
+
 class Examples:
     """Questions with their passages; each call makes one example, now answerable, now not."""
 
-    def __init__(self, data, pieces):
-        self.pieces, self.questions, self.passages, self.near = pieces, [], {}, {}
-        for name in TRAINED_ON:
-            texts = {(name, key): value for key, value in corpus(data / name).items()}
-            self.passages |= texts
-            keys = list(texts)
-            for at, key in enumerate(keys):
-                # Passages of one article lie beside each other.
-                self.near[key] = keys[max(0, at - 4) : at] + keys[at + 1 : at + 5]
-            for row in found(data / name, "qa"):
-                if row["answers"]:
-                    self.questions.append((row["question"], (name, row["passage_id"]), row))
+    def __init__(self, data, pairs, pieces):
+        self.pieces = pieces
+        self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
+        self.questions += sentences(data)
 
     def draw(self, index, chance):
-        """(question, passage, start, end); start is None when the passage does not answer."""
-        question, key, row = self.questions[index]
-        text = self.passages[key][1]
-        votes = Counter(row.get("votes") or [a["text"] for a in row["answers"]])
-        answers = [a for a in row["answers"] for _ in range(votes[a["text"]] or 1)]
-        answer = chance.choice(answers)
-        start, end = answer["answer_start"], answer["answer_start"] + len(answer["text"])
-        if (roll := chance.random()) < 0.62:
-            return question, text, start, end
-        others = [self.passages[k][1] for k in self.near[key]]
-        if roll < 0.70:
-            low = min(a["answer_start"] for a in row["answers"])
-            high = max(a["answer_start"] + len(a["text"]) for a in row["answers"])
-            if rest := unanswerable.without_answer(text, low, high):
-                return question, rest, None, None
-        if roll < 0.76:
-            return question, chance.choice(others), None, None
-        spoilt = unanswerable.spoil(question, text, others, chance)
-        return (spoilt, text, None, None) if spoilt else (question, text, start, end)
+        """(question, passage, start, end, exact); start is None when the passage does not answer."""
+        q = self.questions[index]
+        start, end = chance.choice(q.answers)
+        answerable = (q.text, q.passage, start, end, q.exact)
+        if (roll := chance.random()) < 0.5:
+            return answerable
+        if roll < 0.7 and q.near:
+            return q.text, chance.choice(q.near), None, None, True
+        if roll < 0.78:
+            low, high = min(a for a, _ in q.answers), max(b for _, b in q.answers)
+            if rest := unanswerable.without_answer(q.passage, low, high):
+                return q.text, rest, None, None, True
+        spoilt = unanswerable.spoil(q.text, q.passage, q.near or [q.passage], chance)
+        return (spoilt, q.passage, None, None, True) if spoilt else answerable
 
     def encode(self, batch, chance):
-        """Ids, segments, and the start and end token, 0 where there is no answer."""
+        """Ids, segments, and which tokens may start and end the answer: [CLS] where there is none."""
         asked = self.pieces([b[0] for b in batch])
         read = self.pieces([b[1] for b in batch])
         ids, types, starts, ends = [], [], [], []
-        for (_, _, start, end), (q, _), (p, places) in zip(batch, asked, read):
+        for (_, _, start, end, exact), (q, _), (p, places) in zip(batch, asked, read):
             q = q[:QUESTION]
             room = WINDOW - len(q) - 3
             first, last = token_span(places, start, end)
@@ -77,10 +78,75 @@ class Examples:
                 skip = chance.randint(low, max(low, high))
             ids.append([CLS, *q, SEP, *p[skip : skip + room], SEP])
             types.append([0] * (len(q) + 2) + [1] * (len(ids[-1]) - len(q) - 2))
-            shift = len(q) + 2 - skip
-            starts.append(0 if first is None else first + shift)
-            ends.append(0 if first is None else min(last + shift, len(ids[-1]) - 2))
+            shift, final = len(q) + 2 - skip, len(ids[-1]) - 2
+            first, last = (0, 0) if first is None else (first + shift, min(last + shift, final))
+            starts.append((first, first if exact else last))
+            ends.append((last if exact else first, last))
         return ids, types, torch.tensor(starts), torch.tensor(ends)
+
+
+def marked(data, pairs, name):
+    """The questions of a SQuADShifts set: annotators marked their answers."""
+    passages = {key: text for key, (_, text) in corpus(data / name).items()}
+    keys = list(passages)
+    at = {key: i for i, key in enumerate(keys)}
+    ranked = {}
+    for line in (pairs / name.removesuffix("_train") / "run.trec").read_text().splitlines():
+        query, _, passage, rank, *_ = line.split()
+        if int(rank) <= 12:
+            ranked.setdefault(query, []).append(passage)
+    for row in found(data / name, "qa"):
+        if not row["answers"]:
+            continue
+        own = row["passage_id"]
+        votes = Counter(row.get("votes") or [a["text"] for a in row["answers"]])
+        answers = [
+            (a["answer_start"], a["answer_start"] + len(a["text"]))
+            for a in row["answers"]
+            for _ in range(votes[a["text"]] or 1)
+        ]
+        # Passages of one article lie beside each other.
+        others = keys[max(0, at[own] - 2) : at[own] + 3] + ranked.get(row["_id"], [])
+        held = [a["text"].lower() for a in row["answers"]]
+        near = [passages[k] for k in dict.fromkeys(others) if k != own]
+        near = [text for text in near if not any(h in text.lower() for h in held)]
+        yield Question(row["question"], passages[own], answers, True, near)
+
+
+def sentences(data):
+    """The questions of squad_qg_pairs: the sentence that answers is known, and its neighbours are, for
+    sentences come in the order of their articles."""
+    judged = evaluated(data)
+    given = rows(data / "squad_qg_pairs/nqg_test.jsonl.gz")
+    pairs = [(unspaced(row["question"]), unspaced(row["sentence"])) for row in given]
+    pairs = [(q, s) for q, s in pairs if squeezed(s) not in judged]
+    order = list(dict.fromkeys(s for _, s in pairs))
+    at = {s: i for i, s in enumerate(order)}
+    out = []
+    for number, (question, sentence) in enumerate(pairs):
+        chance, here = Random(number), at[sentence]
+        before, after = chance.randint(0, 3), chance.randint(1, 3)
+        first = max(0, here - before)
+        texts = order[first : here + 1 + after]
+        start = sum(len(t) + 1 for t in order[first:here])
+        # What stands before and after it.
+        last = here + after
+        places = (first - 5, first - 11, last + 1, last + 7)
+        near = [" ".join(order[max(0, i) : max(0, i + 5)]) for i in places]
+        span = (start, start + len(sentence))
+        out.append(Question(question, " ".join(texts), [span], False, [t for t in near if t]))
+    return out
+
+
+MARKS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "``": '"', "''": '"'}
+
+
+def unspaced(text):
+    """What the Penn Treebank's tokens were before: brackets and quotes (the base's tokenizer parts
+    punctuation anyway)."""
+    for token, mark in MARKS.items():
+        text = text.replace(token, mark)
+    return text
 
 
 def token_span(places, start, end):
@@ -105,21 +171,35 @@ def gradients(encoder, head, ids, types, starts, ends, part):
     for at in range(0, len(ids), part):
         some = slice(at, at + part)
         start, end = logits(encoder, head, ids[some], types[some])
-        entropy = lambda x, y: nn.functional.cross_entropy(x, y, reduction="sum")
-        loss = (entropy(start, starts[some]) + entropy(end, ends[some])) / 2 / len(ids)
+        loss = (surprise(start, starts[some]) + surprise(end, ends[some])) / 2 / len(ids)
         loss.backward()
-        right = (start.argmax(-1) == starts[some]) & (end.argmax(-1) == ends[some])
+        right = within(start.argmax(-1), starts[some]) & within(end.argmax(-1), ends[some])
         sums["loss"] += loss.item()
         sums["exact"] += right.float().sum().item() / len(ids)
     return sums
+
+
+def within(at, span):
+    return (at >= span[:, 0]) & (at <= span[:, 1])
+
+
+def surprise(scores, span):
+    """-log of the probability `[n, length]` that falls into `span`, summed: the cross-entropy where it
+    is one token, and its marginal where any of several is right (Clark & Gardner 2018)."""
+    at = torch.arange(scores.shape[1])[None]
+    inside = (at >= span[:, :1]) & (at <= span[:, 1:])
+    right = scores.masked_fill(~inside, -1e4).logsumexp(-1)
+    return (scores.logsumexp(-1) - right).sum()
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
+    options.add_argument("--pairs", type=Path, required=True, help="folders with run.trec")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
-    options.add_argument("--epochs", type=float, default=1.63)
+    options.add_argument("--begin", type=Path, help="a checkpoint whose weights to begin with")
+    options.add_argument("--epochs", type=float, default=2.0)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--part", type=int, default=16, help="examples in memory at once")
     options.add_argument("--rank", type=int, default=64)
@@ -130,11 +210,15 @@ def main():
     torch.manual_seed(1)
     o.work.mkdir(parents=True, exist_ok=True)
 
-    examples = Examples(o.data, Pieces(o.base))
+    examples = Examples(o.data, o.pairs, Pieces(o.base))
     encoder = Encoder(o.base, o.rank)
     head = nn.Linear(384, 2)
     head.weight.data.normal_(0, 0.02)
     head.bias.data.zero_()
+    if o.begin:
+        kept = torch.load(o.begin, weights_only=True)["modules"]
+        for module, state in zip([encoder, head], kept):
+            module.load_state_dict(state)
     # Lengths are sorted within a few batches, so that little is padded.
     pool = 16 * o.batch
     steps = int(len(examples.questions) * o.epochs) // o.batch

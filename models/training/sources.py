@@ -24,7 +24,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from texts import TRAINED_ON, corpus, found, rows
+from texts import TRAINED_ON, corpus, evaluated, found, rows, squeezed
 
 DOCUMENTS = (
     "component_model_docs",
@@ -48,10 +48,6 @@ def questions_of_sentences(data, seen):
     for row in rows(data / "qa/squad_qg_pairs/nqg_test.jsonl.gz"):
         if squeezed(row["sentence"]) not in seen:
             yield row["question"], "", row["sentence"]
-
-
-def squeezed(text):
-    return re.sub(r"[^a-z0-9]", "", text.lower())[:60]
 
 
 def commands(data, chance):
@@ -186,13 +182,7 @@ def main():
     options.add_argument("--most", type=int, default=12_000, help="queries of one source")
     o = options.parse_args()
     chance = random.Random(11)
-    judged = [p for p in (o.data / "qa").iterdir() if p.name.endswith(("_dev", "_visible"))]
-    seen = {
-        squeezed(sentence)
-        for folder in judged
-        for _, text in corpus(folder).values()
-        for sentence in SENTENCE.split(text)
-    }
+    seen = evaluated(o.data / "qa")
     write(o.out, "qg", questions_of_sentences(o.data, seen), o.most)
     write(o.out, "tldr", commands(o.data, chance), o.most)
     write(o.out, "sections", headed(o.data), o.most)

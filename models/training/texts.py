@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -27,6 +28,25 @@ def found(folder, name):
 def corpus(folder):
     """Passages by id: title and text."""
     return {row["_id"]: (row.get("title", ""), row["text"]) for row in found(folder, "corpus")}
+
+
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+def squeezed(text):
+    """Letters and digits of a sentence's beginning: what stays the same in every tokenisation."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())[:60]
+
+
+def evaluated(data):
+    """The sentences, squeezed, of every set that is kept for evaluation."""
+    judged = [p for p in data.iterdir() if p.name.endswith(("_dev", "_visible"))]
+    return {
+        squeezed(sentence)
+        for folder in judged
+        for _, text in corpus(folder).values()
+        for sentence in SENTENCE.split(text)
+    }
 
 
 class Pieces:

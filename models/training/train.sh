@@ -38,4 +38,4 @@ if [ ! -e "$work/pairs/done" ]; then
     touch "$work/pairs/done"
 fi
 "$python" "$here/reranker.py" --base "$base" --work "$work" "$work"/pairs/*/
-"$python" "$here/reader.py" --base "$base" --work "$work" --data "$data/qa"
+"$python" "$here/reader.py" --base "$base" --work "$work" --data "$data/qa" --pairs "$work/pairs"

@@ -132,8 +132,8 @@ fn a_bundle_of_another_version() {
     let Some(mut whole) = whole() else { return };
     whole[8..12].copy_from_slice(&7u32.to_le_bytes());
     let changed = Changed::new(&whole);
-    changed.does_not_open(&["version 7", "version 4", "trine index"]);
-    changed.no_command_takes_it(&["version 7", "version 4", "trine index"]);
+    changed.does_not_open(&["version 7", "version 5", "trine index"]);
+    changed.no_command_takes_it(&["version 7", "version 5", "trine index"]);
 }
 
 #[test]

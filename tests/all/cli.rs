@@ -80,7 +80,7 @@ fn ask_ends_with_1_on_what_the_application_refuses() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let wrong: [&[&str]; 16] = [
+    let wrong: [&[&str]; 17] = [
         &[],
         &["ask"],
         &["ask", "a.trine", "question", "--colour", "red"],
@@ -95,6 +95,7 @@ fn a_wrong_command_line_ends_with_2() {
         &["serve", "a.trine", "--listen", "nowhere"],
         &["serve", "a.trine", "--concurrency", "0"],
         &["index", "docs"],
+        &["index", "docs", "-o", "a.trine", "--language", "klingon"],
         &["eval", "folder", "--stage", "guess"],
         &["--model", "name", "models", "list"],
     ];

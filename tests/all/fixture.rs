@@ -10,7 +10,9 @@ use std::{env, fs};
 use tokio::sync::oneshot;
 use trine_inference::gpu::Adapter;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
-use trine_node::{Bm25, BuildOptions, Chunking, Input, ModelStore, Node, NodeError, OpenOptions};
+use trine_node::{
+    Bm25, BuildOptions, Chunking, Input, LexicalOptions, ModelStore, Node, NodeError, OpenOptions,
+};
 use trine_runtime::server::Server;
 use trine_runtime::{AppOptions, Limits, Site};
 
@@ -139,10 +141,12 @@ pub fn build_options() -> BuildOptions {
         reader: Some("trine-reader".to_owned()),
         chunking: Chunking::Sections,
         overlap: 32,
+        lexical: LexicalOptions::default(),
         bm25: Bm25::default(),
         vectors: None,
         engine: engine(),
         app: None,
+        resume: false,
     }
 }
 

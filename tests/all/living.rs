@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use trine_bundle::{Reader, Writer};
-use trine_index::lexical::Bm25;
+use trine_index::lexical::{Bm25, Language, LexicalOptions};
 use trine_index::setup::{self, Pooling, REMOVED, RetrieverSetup, Scoring};
 use trine_index::{
     Fields, Index, Likeness, MediaType, Passage, SearchOptions, SegmentReader, Value, Vector,
@@ -21,10 +21,10 @@ const FOLDING: Folding = Folding { delta: 40, removed: 4, dead_bytes: 1 << 20, t
 const SOURCES: usize = 40;
 
 /// SplitMix64 (Steele et al., 2014).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,6 +64,11 @@ fn vector(text: &str) -> Vector {
 
 /// A bundle of these documents: an index and no components.
 fn create(path: &Path, documents: &Model) {
+    create_with(path, documents, LexicalOptions::default());
+}
+
+/// The same with words that are read in another way.
+fn create_with(path: &Path, documents: &Model, lexical: LexicalOptions) {
     let nothing = ModelRef { name: "none".to_owned(), sha256: BTreeMap::new() };
     let about = About {
         trine: String::new(),
@@ -73,6 +78,7 @@ fn create(path: &Path, documents: &Model) {
         chunking: Chunking::Whole,
         overlap: 0,
         vectors: None,
+        lexical,
         paths: vec![],
         embedder: nothing.clone(),
         reranker: nothing.clone(),
@@ -92,7 +98,7 @@ fn create(path: &Path, documents: &Model) {
     writer.section(ABOUT, &serde_json::to_vec(&about).unwrap()).unwrap();
     writer.section(RETRIEVER_SETUP, &serde_json::to_vec(&setup).unwrap()).unwrap();
     let documents = documents.iter().map(|(source, texts)| document(source, texts)).collect();
-    let options = BaseOptions { threads: 1, vectors: None };
+    let options = BaseOptions { threads: 1, vectors: None, lexical };
     write_base(&mut writer, documents, options, &mut |_| Ok(())).unwrap();
     writer.finish().unwrap();
 }
@@ -236,6 +242,37 @@ fn what_changes_while_a_bundle_is_folded_is_its_delta() {
     assert!(fold(&path, &Folding::default(), &no_progress).unwrap().unwrap().folded);
     holds(&path, &model.borrow(), &mut Random(4));
     assert!(fold(&path, &Folding::default(), &no_progress).unwrap().is_none());
+}
+
+#[test]
+fn a_bundle_reads_words_as_it_did_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.trine");
+    let text = |text: &str| vec![text.to_owned()];
+    let german = LexicalOptions::of(Some(Language::German));
+    create_with(&path, &Model::from([("a".to_owned(), text("Die Häuser am See"))]), german);
+    let found = |word: &str| {
+        let index = searched(&path);
+        let options = SearchOptions {
+            k: 10,
+            exact: true,
+            bm25: Bm25::default(),
+            admitted: index.admitted(None).unwrap(),
+            per_document: None,
+            diversity: None,
+        };
+        let found = index.search(&[Likeness::Lexical(word)], &options);
+        let sources = found.iter().map(|found| index.passage(found.passage).unwrap().source);
+        sources.collect::<BTreeSet<_>>().into_iter().collect::<String>()
+    };
+    assert_eq!(found("Haus"), "a");
+    let mut edit = Edit::open(&path, &|| ()).unwrap();
+    edit.living.put(document("b", &text("Ein altes Haus")));
+    assert_eq!(edit.about.lexical, german);
+    edit.commit(&Folding::default(), &no_progress).unwrap();
+    assert_eq!(found("Häusern"), "ab");
+    assert!(fold(&path, &Folding::default(), &no_progress).unwrap().unwrap().folded);
+    assert_eq!((found("Häusern").as_str(), found("alt").as_str()), ("ab", "b"));
 }
 
 /// Set for the process that is to be killed: the bundle that it changes.

@@ -27,6 +27,7 @@ mod living;
 mod load;
 mod models;
 mod overload;
+mod resume;
 mod scripted;
 mod search;
 mod tensors;

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use trine_guest_nn::bindings::trine::rag::types::{Error, Ranked};
-use trine_guest_nn::{Graph, NnError, Tensor};
+use trine_guest_nn::spans::{QUESTION, Spans};
 use trine_index::setup::{Calibration, ReaderSetup};
 use trine_text::tokens::{Encoder, Window, Windows};
 
@@ -12,14 +12,10 @@ use crate::extract::Candidate;
 
 /// Windows read for one answer, of all passages together.
 const MOST_WINDOWS: usize = 48;
-/// Tokens of the question that are read.
-const QUESTION: usize = 64;
 /// Tokens that a window shares with the one before.
 const OVERLAP: usize = 96;
 /// Tokens of the narrowest window that a reader may have: a question, an overlap, and some text.
 pub const NARROWEST: usize = QUESTION + OVERLAP + 16;
-/// Tokens of the longest answer.
-const LONGEST: usize = 40;
 
 /// A span that a model says answers.
 pub struct Reading {
@@ -67,10 +63,14 @@ impl Reader<'_> {
         if windows.is_empty() {
             return Ok(None);
         }
-        let (width, starts, ends) = self.compute(&windows)?;
-        let rows = starts.chunks_exact(width).zip(ends.chunks_exact(width));
-        let readings = windows.iter().zip(rows).filter_map(|((page, window), (starts, ends))| {
-            let reading = best_span(page, window, starts, ends)?;
+        let read: Vec<&Window> = windows.iter().map(|(_, window)| window).collect();
+        let spans = Spans::read(&self.setup.graph, &read)?;
+        let best = spans.best(&read, |number| {
+            let (page, window) = &windows[number];
+            window.places.iter().map(|place| page.sentence_of(place)).collect()
+        });
+        let readings = windows.iter().zip(best).filter_map(|((page, window), best)| {
+            let reading = page.reading(window, best?)?;
             Some((self.weigh(reading.margin, passages[page.passage].score), reading))
         });
         Ok(readings.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, reading)| reading))
@@ -81,31 +81,22 @@ impl Reader<'_> {
         let Calibration { span, passage: weight, .. } = self.setup.calibration;
         span * margin + weight * passage
     }
+}
 
-    /// Tokens of the widest row, and the logits of all rows.
-    fn compute(&self, windows: &[(&Page, Window)]) -> Result<(usize, Vec<f32>, Vec<f32>), NnError> {
-        let ids = || windows.iter().map(|(_, w)| w.encoded.ids.as_slice());
-        let types = windows.iter().map(|(_, w)| w.encoded.type_ids.as_slice());
-        let outputs = Graph::load(&self.setup.graph)?.compute(vec![
-            ("input_ids", Tensor::rows(ids(), 0)),
-            ("attention_mask", Tensor::mask(ids())),
-            ("token_type_ids", Tensor::rows(types, 0)),
-        ])?;
-        let width = ids().map(<[u32]>::len).max().unwrap_or(0);
-        let logits = |name: &str| {
-            let (dimensions, logits) = outputs.f32(name)?;
-            if dimensions != [windows.len() as u32, width as u32] {
-                let model = &self.setup.model;
-                let text = format!("`{model}` returned `{name}` of shape {dimensions:?}");
-                return Err(NnError::Failed(text));
-            }
-            if logits.iter().any(|logit| !logit.is_finite()) {
-                let text = format!("`{}` returned `{name}` that is not finite", self.setup.model);
-                return Err(NnError::Failed(text));
-            }
-            Ok(logits)
-        };
-        Ok((width, logits("start_logits")?, logits("end_logits")?))
+impl Page {
+    /// The number among its sentences of the one that a place is in.
+    fn sentence_of(&self, place: &Range<usize>) -> usize {
+        self.sentences.partition_point(|(_, range)| range.end <= place.start)
+    }
+
+    /// Tokens of a window as bytes of their sentence.
+    fn reading(&self, window: &Window, (span, margin): (Range<usize>, f32)) -> Option<Reading> {
+        let (from, to) = (window.places.get(span.start)?, window.places.get(span.end - 1)?);
+        let (candidate, range) = self.sentences.get(self.sentence_of(from))?;
+        // Tokens lie within sentences, but for a space that some tokenizers count to the next word.
+        let start = from.start.max(range.start) - range.start;
+        let end = to.end.min(range.end).saturating_sub(range.start).max(start);
+        Some(Reading { candidate: *candidate, span: start..end, margin })
     }
 }
 
@@ -128,33 +119,6 @@ fn pages(candidates: &[Candidate]) -> Vec<Page> {
     pages
 }
 
-/// The span of one sentence whose logits are largest together.
-fn best_span(page: &Page, window: &Window, starts: &[f32], ends: &[f32]) -> Option<Reading> {
-    let none = starts.first()? + ends.first()?;
-    let sentence_of = |place: &Range<usize>| {
-        page.sentences.partition_point(|(_, range)| range.end <= place.start)
-    };
-    let sentences: Vec<usize> = window.places.iter().map(sentence_of).collect();
-    let mut best: Option<(f32, usize, usize)> = None;
-    for (from, sentence) in sentences.iter().enumerate() {
-        let start = starts.get(window.begin + from)?;
-        let reach = sentences.iter().enumerate().skip(from).take(LONGEST);
-        for (to, _) in reach.take_while(|(_, other)| *other == sentence) {
-            let logit = start + ends.get(window.begin + to)?;
-            if best.is_none_or(|(highest, ..)| logit > highest) {
-                best = Some((logit, from, to));
-            }
-        }
-    }
-    let (logit, from, to) = best?;
-    let (candidate, range) = page.sentences.get(sentences[from])?;
-    let (from, to) = (&window.places[from], &window.places[to]);
-    // Tokens lie within sentences, but for a space that some tokenizers count to the next word.
-    let start = from.start.max(range.start) - range.start;
-    let end = to.end.min(range.end).saturating_sub(range.start).max(start);
-    Some(Reading { candidate: *candidate, span: start..end, margin: logit - none })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_stay_within_a_sentence() {
+    fn spans_are_bytes_of_their_sentence() {
         let candidates = [candidate(0, "One two."), candidate(0, "Three four."), candidate(2, "x")];
         let pages = pages(&candidates);
         assert_eq!(pages.iter().map(|p| p.passage).collect::<Vec<_>>(), [0, 2]);
@@ -178,9 +142,9 @@ mod tests {
         let encoded = trine_text::tokens::Encoded { ids: vec![], type_ids: vec![], truncated: 0 };
         let places = vec![0..3, 4..7, 9..14, 15..19];
         let window = Window { encoded, begin: 1, places };
-        // The two largest logits are of different sentences.
-        let (starts, ends) = ([1.0, 0.0, 5.0, 1.0, 0.0], [0.5, 0.0, 1.0, 2.0, 6.0]);
-        let best = best_span(&pages[0], &window, &starts, &ends).unwrap();
-        assert_eq!((best.candidate, best.span, best.margin), (1, 0..10, 5.5));
+        let parts: Vec<usize> = window.places.iter().map(|p| pages[0].sentence_of(p)).collect();
+        assert_eq!(parts, [0, 0, 1, 1]);
+        let reading = pages[0].reading(&window, (2..4, 5.5)).unwrap();
+        assert_eq!((reading.candidate, reading.span, reading.margin), (1, 0..10, 5.5));
     }
 }

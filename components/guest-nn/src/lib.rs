@@ -1,6 +1,7 @@
 //! wasi:nn for guests, and what a snapshotted guest needs of its surroundings.
 //!
-//! [`Graph`] is a model by name, [`SentenceEncoder`] one that turns texts into vectors;
+//! [`Graph`] is a model by name, [`SentenceEncoder`] one that turns texts into vectors,
+//! [`spans`] one that reads answers;
 //! [`Parts`] gathers what a component is given before its snapshot and [`memory`] keeps that
 //! snapshot small. It knows no component's business.
 
@@ -9,6 +10,7 @@ pub mod memory;
 mod nn;
 mod parts;
 mod sentence;
+pub mod spans;
 
 /// The generated bindings of world `models`; components map their own imports onto them.
 #[allow(missing_docs, clippy::all)]

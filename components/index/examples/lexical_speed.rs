@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .collect();
     // Every word is kept: the most common stands in nearly all passages.
-    let analysis = Analysis { language: None, stop_words: true };
+    let analysis = Analysis { language: None, stop_words: true, plain: false };
     let options = LexicalOptions { analysis, weights: Weights::default() };
 
     let start = Instant::now();

@@ -24,10 +24,19 @@ pub(crate) trait Element: Sized {
     /// Reads one of so many bytes.
     fn read(bytes: &[u8]) -> Self;
     fn write(&self, to: &mut Vec<u8>);
+
+    /// Reads as many as there are whole.
+    fn read_all(bytes: &[u8], to: &mut Vec<Self>) {
+        to.extend(bytes.chunks_exact(Self::BYTES).map(Self::read));
+    }
 }
 
 impl Element for u8 {
     const BYTES: usize = 1;
+
+    fn read_all(bytes: &[u8], to: &mut Vec<u8>) {
+        to.extend_from_slice(bytes);
+    }
 
     fn read(bytes: &[u8]) -> u8 {
         bytes[0]
@@ -102,9 +111,9 @@ impl<T: Element> Fill for Array<T> {
             self.values.push(T::read(&self.cut));
             self.cut.clear();
         }
-        let whole = bytes.chunks_exact(T::BYTES);
-        self.cut.extend(whole.remainder());
-        self.values.extend(whole.map(T::read));
+        let (whole, cut) = bytes.split_at(bytes.len() - bytes.len() % T::BYTES);
+        self.cut.extend(cut);
+        T::read_all(whole, &mut self.values);
     }
 }
 

@@ -74,8 +74,30 @@ pub struct RerankerSetup {
     pub max_tokens: usize,
     /// How it scores.
     pub scoring: Scoring,
-    /// What its scores weigh beside the first stage's, 0 to 1.
-    pub fusion_weight: f32,
+    /// How its scores and others become one.
+    pub fusion: Fusion,
+}
+
+/// How a passage's scores become one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fusion {
+    /// What the reranker's scores weigh beside the first stage's, 0 to 1.
+    pub weight: f32,
+    /// How much of a passage's score comes from those that are most like it, 0 to 1.
+    pub smoothing: f32,
+    /// Reads the best passages and adds to the scores of those that answer.
+    pub reading: Option<ReadingSetup>,
+}
+
+/// A reader that scores passages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadingSetup {
+    /// The name it is loaded by through wasi:nn.
+    pub graph: String,
+    /// Tokens its window holds, special tokens included.
+    pub max_tokens: usize,
+    /// What is added to the score of a passage that answers beyond doubt, in standard deviations.
+    pub weight: f32,
 }
 
 /// The extractive generator's settings.

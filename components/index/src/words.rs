@@ -98,8 +98,25 @@ impl Words {
         Some(text)
     }
 
-    pub(crate) fn can_decode(&self, coded: &[u8]) -> bool {
-        self.each(coded, |_| ()).is_some()
+    /// Whether [`Words::decode`] gives a text, without looking at the words.
+    pub(crate) fn can_decode(&self, mut coded: &[u8]) -> bool {
+        let literal = |coded: &mut &[u8]| {
+            let length = read(coded)? as usize;
+            let (token, rest) = coded.split_at_checked(length)?;
+            *coded = rest;
+            (length > 0 && std::str::from_utf8(token).is_ok()).then_some(())
+        };
+        while !coded.is_empty() {
+            let sound = match read(&mut coded) {
+                Some(0) => literal(&mut coded).is_some(),
+                Some(number) => number as usize <= self.ends.len(),
+                None => false,
+            };
+            if !sound {
+                return false;
+            }
+        }
+        true
     }
 
     /// Hands over the tokens, the spaces that go without saying among them; none where there is
@@ -202,7 +219,14 @@ mod tests {
                 ['a', ' ', 'b', ',', ' ', 'é'][(state >> 33) as usize % 6]
             });
             let text: String = letters.collect();
-            assert_eq!(words.decode(&codes.encode(&text)), Some(text));
+            let coded = codes.encode(&text);
+            assert_eq!(words.decode(&coded), Some(text));
+            for at in 0..coded.len() {
+                let mut broken = coded.clone();
+                broken[at] ^= (state >> 40) as u8 | 1;
+                assert_eq!(words.can_decode(&broken), words.decode(&broken).is_some());
+                assert_eq!(words.can_decode(&coded[..at]), words.decode(&coded[..at]).is_some());
+            }
         }
     }
 

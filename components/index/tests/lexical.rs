@@ -12,7 +12,7 @@ use random::Random;
 
 /// Words as they stand, all of them, each field alike: what the naive BM25 below reads.
 const VERBATIM: LexicalOptions = LexicalOptions {
-    analysis: Analysis { language: None, stop_words: true },
+    analysis: Analysis { language: None, stop_words: true, plain: false },
     weights: Weights { title: 1, headings: 1, text: 1 },
 };
 

@@ -2,7 +2,13 @@
 //!
 //! A small reranker can demote a good first list; both together are better than either. Each list
 //! of scores is standardised over the candidates (to mean 0 and standard deviation 1), and the two are
-//! summed with a fixed weight (Lee 1997's CombSUM, weighted).
+//! summed with a fixed weight (Lee 1997's CombSUM, weighted). Passages that are alike then lend each
+//! other some of their scores: those that answer one question tend to be near each other, so that one
+//! whose neighbours score well is more likely to be relevant than its own words say (score
+//! regularisation, Diaz 2005).
+
+/// Passages that lend a passage their scores.
+const NEIGHBOURS: usize = 5;
 
 /// The fused score of each candidate; `weight`, 0 to 1, is the reranker's.
 pub fn fuse(retrieval: &[f32], reranked: &[f32], weight: f32) -> Vec<f32> {
@@ -18,6 +24,33 @@ fn standardised(scores: &[f32]) -> impl Iterator<Item = f32> {
     let deviation = variance.sqrt();
     let scale = if deviation > f32::EPSILON * mean.abs() { deviation.recip() } else { 0.0 };
     scores.iter().map(move |score| (score - mean) * scale)
+}
+
+/// The scores of `n` passages, `share` of each replaced by those of the passages that are most alike,
+/// weighted by the square of their cosines. `vectors` are `[n, width]`, of length one.
+pub fn smooth(scores: &[f32], vectors: &[f32], share: f32) -> Vec<f32> {
+    let width = vectors.len() / scores.len().max(1);
+    if width == 0 {
+        return scores.to_vec();
+    }
+    let rows: Vec<&[f32]> = vectors.chunks_exact(width).collect();
+    let lent = |at: usize| {
+        let cosine = |other: &&[f32]| rows[at].iter().zip(*other).map(|(a, b)| a * b).sum::<f32>();
+        let mut near: Vec<(f32, f32)> = rows
+            .iter()
+            .zip(scores)
+            .enumerate()
+            .filter(|&(number, _)| number != at)
+            .map(|(_, (other, &score))| (cosine(other).max(0.0), score))
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        near.truncate(NEIGHBOURS);
+        let weights: f32 = near.iter().map(|(cosine, _)| cosine * cosine).sum();
+        let sum: f32 = near.iter().map(|(cosine, score)| cosine * cosine * score).sum();
+        // A passage that is like no other keeps its own score.
+        if weights > f32::EPSILON { sum / weights } else { scores[at] }
+    };
+    (0..scores.len()).map(|at| (1.0 - share) * scores[at] + share * lent(at)).collect()
 }
 
 #[cfg(test)]
@@ -40,5 +73,26 @@ mod tests {
         assert!(fused[1] > fused[2] && fused[2] > fused[0]);
         assert_eq!(fuse(&[0.3], &[7.0], 0.4), [0.0]);
         assert!(fuse(&[], &[], 0.4).is_empty());
+    }
+
+    #[test]
+    fn neighbours_lend_their_scores() {
+        // The first two are alike, the third is like neither.
+        let vectors = [1.0, 0.0, 0.6, 0.8, 0.0, -1.0];
+        let smoothed = smooth(&[4.0, 0.0, 1.0], &vectors, 0.25);
+        assert_eq!(smoothed, [3.0, 1.0, 1.0]);
+        assert_eq!(smooth(&[4.0, 0.0, 1.0], &vectors, 0.0), [4.0, 0.0, 1.0]);
+        assert_eq!(smooth(&[4.0, 2.0], &[], 0.5), [4.0, 2.0], "nothing is known of them");
+        assert_eq!(smooth(&[4.0], &[1.0, 0.0], 0.5), [4.0]);
+        assert!(smooth(&[], &[], 0.5).is_empty());
+    }
+
+    #[test]
+    fn only_the_nearest_lend() {
+        let near = [[1.0_f32, 0.0]; 6].concat();
+        let vectors = [near, vec![0.6, 0.8]].concat();
+        let mut scores = [0.0; 7];
+        scores[6] = 9.0;
+        assert_eq!(smooth(&scores, &vectors, 0.5)[..6], [0.0; 6]);
     }
 }

@@ -1,9 +1,11 @@
 //! The reranker: each (query, passage) pair scored on its own, by one call to a model.
 //!
-//! A cross-encoder reads both texts in one sequence; until one is trained, late interaction
-//! compares the token embeddings of a bi-encoder. Which of the two it is, the setup says.
+//! A cross-encoder reads both texts in one sequence; late interaction compares the token embeddings of
+//! a bi-encoder. Which of the two it is, the setup says. The scores are fused with the first stage's,
+//! and a reader may have its say on the best passages.
 
 mod fusion;
+mod reading;
 
 use std::cell::RefCell;
 
@@ -12,6 +14,8 @@ use trine_guest_nn::{Graph, NnError, Outputs, Parts, Tensor, memory};
 use trine_index::setup::{self, RerankerSetup};
 use trine_text::passage_input;
 use trine_text::tokens::{Encoded, Encoder, TokenError};
+
+use reading::Reading;
 
 #[global_allocator]
 static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
@@ -44,10 +48,25 @@ const MOST_CANDIDATES: usize = 200;
 /// fit; those of one with a longer window may take several calls.
 const MOST_TOKENS: usize = 64 * 1024;
 
+/// The output of late interaction that has the passages' vectors.
+const VECTORS: &str = "sentence_embedding";
+
 /// What the component carries.
 struct Model {
     setup: RerankerSetup,
     encoder: Encoder,
+    /// The reader's own tokenizer.
+    reader: Option<Encoder>,
+}
+
+/// What a model says of some passages.
+#[derive(Default)]
+struct Scores {
+    scores: Vec<f32>,
+    /// Tokens that no window held.
+    truncated: Vec<u32>,
+    /// `[passages, width]`, of length one; empty where the model gives none.
+    vectors: Vec<f32>,
 }
 
 thread_local! {
@@ -59,7 +78,7 @@ struct Component;
 
 impl Snapshot for Component {
     fn load(part: String, chunk: Vec<u8>) -> Result<(), String> {
-        let known = [setup::SETUP, setup::TOKENIZER];
+        let known = [setup::SETUP, setup::TOKENIZER, setup::READER_TOKENIZER];
         PARTS.with_borrow_mut(|parts| parts.append(part, chunk, &known))
     }
 
@@ -70,7 +89,14 @@ impl Snapshot for Component {
         if setup.max_tokens > MOST_TOKENS {
             return Err(format!("a window of {} tokens is too long", setup.max_tokens));
         }
-        MODEL.set(Some(Model { setup, encoder }));
+        let reader = match &setup.fusion.reading {
+            None => None,
+            Some(reading) => {
+                reading::check(reading)?;
+                parts.take_encoder_if_any(setup::READER_TOKENIZER, reading.max_tokens)?
+            }
+        };
+        MODEL.set(Some(Model { setup, encoder, reader }));
         memory::sealed();
         Ok(())
     }
@@ -87,10 +113,7 @@ impl Reranker for Component {
             let model = model.as_ref().ok_or_else(|| {
                 Error::NotInitialized("the reranker was given no tokenizer".to_owned())
             })?;
-            let mut ranked = model.score(&query, candidates)?;
-            if options.fuse {
-                model.fuse(&mut ranked);
-            }
+            let mut ranked = model.rank(&query, candidates, options.fuse)?;
             let key = |ranked: &Ranked| ranked.fused_score.unwrap_or(ranked.score);
             // Stable: equal scores keep the first stage's order.
             ranked.sort_by(|a, b| key(b).total_cmp(&key(a)));
@@ -123,54 +146,79 @@ fn check(query: &str, candidates: &[Candidate], options: RerankOptions) -> Resul
 
 impl Model {
     /// The candidates with their new scores, in the order given.
-    fn score(&self, query: &str, candidates: Vec<Candidate>) -> Result<Vec<Ranked>, Error> {
-        if candidates.is_empty() {
-            return Ok(vec![]);
-        }
+    fn rank(
+        &self,
+        query: &str,
+        candidates: Vec<Candidate>,
+        fuse: bool,
+    ) -> Result<Vec<Ranked>, Error> {
         let texts: Vec<String> = candidates
             .iter()
             .map(|c| &c.passage)
             .map(|p| passage_input(&p.title, &p.headings, &p.text, p.media_type == "text/markdown"))
             .collect();
-        let (mut scores, mut truncated) = (vec![], vec![]);
-        for texts in texts.chunks(MOST_TOKENS / self.setup.max_tokens.max(1)) {
-            let (s, t) = match self.setup.scoring {
-                setup::Scoring::CrossEncoder => self.cross_encode(query, texts)?,
-                setup::Scoring::LateInteraction => self.interact(query, texts)?,
-            };
-            scores.extend(s);
-            truncated.extend(t);
-        }
-        if let Some(at) = scores.iter().position(|s| !s.is_finite()) {
+        let scores = self.score(query, &texts)?;
+        if let Some(at) = scores.scores.iter().position(|s| !s.is_finite()) {
             let passage = &candidates[at].passage;
             let (id, source) = (passage.id, &passage.source);
             return Err(Error::Inference(format!(
                 "`{}` scored passage {id} ({source}) with {}",
-                self.setup.model, scores[at]
+                self.setup.model, scores.scores[at]
             )));
         }
-        let scored = candidates.into_iter().zip(scores).zip(truncated);
+        let fused = match fuse {
+            true => self.fuse(query, &texts, &candidates, &scores)?.into_iter().map(Some).collect(),
+            false => vec![None; candidates.len()],
+        };
+        let Scores { scores, truncated, .. } = scores;
+        let scored = candidates.into_iter().zip(scores).zip(truncated).zip(fused);
         Ok(scored
-            .map(|((candidate, score), truncated_tokens)| Ranked {
+            .map(|(((candidate, score), truncated_tokens), fused_score)| Ranked {
                 passage: candidate.passage,
                 score,
-                fused_score: None,
+                fused_score,
                 retrieval_score: candidate.score,
                 truncated_tokens,
             })
             .collect())
     }
 
-    /// Adds the scores that count both stages.
-    fn fuse(&self, ranked: &mut [Ranked]) {
-        let first: Vec<f32> = ranked.iter().map(|r| r.retrieval_score).collect();
-        let second: Vec<f32> = ranked.iter().map(|r| r.score).collect();
-        let fused = fusion::fuse(&first, &second, self.setup.fusion_weight);
-        ranked.iter_mut().zip(fused).for_each(|(r, fused)| r.fused_score = Some(fused));
+    /// What the model says of the texts, by as many calls as they need.
+    fn score(&self, query: &str, texts: &[String]) -> Result<Scores, Error> {
+        let mut all = Scores::default();
+        for texts in texts.chunks(MOST_TOKENS / self.setup.max_tokens.max(1)) {
+            let some = match self.setup.scoring {
+                setup::Scoring::CrossEncoder => self.cross_encode(query, texts)?,
+                setup::Scoring::LateInteraction => self.interact(query, texts)?,
+            };
+            all.scores.extend(some.scores);
+            all.truncated.extend(some.truncated);
+            all.vectors.extend(some.vectors);
+        }
+        Ok(all)
+    }
+
+    /// The scores that count both stages, the passages beside each, and what reading them says.
+    fn fuse(
+        &self,
+        query: &str,
+        texts: &[String],
+        candidates: &[Candidate],
+        scores: &Scores,
+    ) -> Result<Vec<f32>, Error> {
+        let setup::Fusion { weight, smoothing, reading } = &self.setup.fusion;
+        let first: Vec<f32> = candidates.iter().map(|c| c.score).collect();
+        let fused = fusion::fuse(&first, &scores.scores, *weight);
+        let mut fused = fusion::smooth(&fused, &scores.vectors, *smoothing);
+        if let Some(setup) = reading {
+            let encoder = self.reader.as_ref().unwrap_or(&self.encoder);
+            Reading { setup, encoder }.add(query, texts, &mut fused)?;
+        }
+        Ok(fused)
     }
 
     /// Query and passage in one sequence; `logits` is `[pairs, labels]`.
-    fn cross_encode(&self, query: &str, texts: &[String]) -> Result<(Vec<f32>, Vec<u32>), Error> {
+    fn cross_encode(&self, query: &str, texts: &[String]) -> Result<Scores, Error> {
         let pairs = texts
             .iter()
             .map(|text| self.encoder.encode_pair(query, text))
@@ -190,11 +238,13 @@ impl Model {
             }
             _ => return Err(self.wrong_shape("logits", &dimensions)),
         };
-        Ok((scores, pairs.iter().map(|p| p.truncated).collect()))
+        let truncated = pairs.iter().map(|p| p.truncated).collect();
+        Ok(Scores { scores, truncated, vectors: vec![] })
     }
 
-    /// Query and passages apart, compared token by token; `scores` is `[passages]`.
-    fn interact(&self, query: &str, texts: &[String]) -> Result<(Vec<f32>, Vec<u32>), Error> {
+    /// Query and passages apart, compared token by token; `scores` is `[passages]`, and the passages'
+    /// vectors may come beside it.
+    fn interact(&self, query: &str, texts: &[String]) -> Result<Scores, Error> {
         let query = [self.encoder.encode(query).map_err(token_error)?];
         let passages = texts
             .iter()
@@ -211,8 +261,16 @@ impl Model {
         if dimensions != [passages.len() as u32] {
             return Err(self.wrong_shape("scores", &dimensions));
         }
+        let mut vectors = vec![];
+        if outputs.has(VECTORS) {
+            let (dimensions, values) = outputs.f32(VECTORS)?;
+            vectors = match dimensions[..] {
+                [rows, _] if rows as usize == passages.len() => values,
+                _ => return Err(self.wrong_shape(VECTORS, &dimensions)),
+            };
+        }
         let truncated = passages.iter().map(|p| p.truncated + query[0].truncated).collect();
-        Ok((scores, truncated))
+        Ok(Scores { scores, truncated, vectors })
     }
 
     fn compute(&self, inputs: Vec<(&str, Tensor)>) -> Result<Outputs, NnError> {

@@ -101,7 +101,7 @@ impl Appender {
 
 /// Whether `file` is the one that lies at `path`.
 #[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let here = file.metadata()?;
     match std::fs::metadata(path) {
@@ -113,6 +113,6 @@ fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
 
 /// Elsewhere an open file cannot be replaced.
 #[cfg(not(unix))]
-fn is_at(_file: &File, _path: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_at(_file: &File, _path: &Path) -> std::io::Result<bool> {
     Ok(true)
 }

@@ -7,7 +7,7 @@
 //!
 //! A slot:
 //! 0     magic        8 bytes   89 'T' 'R' 'I' 'N' 'E' 0D 0A
-//! 8     version      u32 LE    4
+//! 8     version      u32 LE    5
 //! 12    reserved     u32 LE    0
 //! 16    generation   u64 LE    from 1
 //! 24    toc offset   u64 LE
@@ -22,12 +22,14 @@
 //! leaves the old bundle or the new one, and readers see one of the two. The slots lie in two
 //! blocks of a disk, so that no write of one can damage the other.
 //!
-//! [`Writer`] makes whole files: under a temporary name, synced, renamed. What the sections mean
-//! is not this crate's business.
+//! [`Writer`] makes whole files: beside their place, synced, renamed. [`Work`] keeps what a build has
+//! computed until it has written one. What the sections mean is not this crate's business.
 
 mod appender;
 mod reader;
 mod slot;
+mod temporary;
+mod work;
 mod writer;
 
 use std::path::PathBuf;
@@ -36,10 +38,11 @@ use serde::{Deserialize, Serialize};
 
 pub use appender::Appender;
 pub use reader::{Pieces, Reader};
+pub use work::{Key, Work};
 pub use writer::{WriteSection, Writer};
 
 /// The format's version that this build reads and writes.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A table of contents is a few kilobytes; more is no bundle of ours.
 const LONGEST_TOC: u64 = 1 << 20;
@@ -96,6 +99,18 @@ pub enum BundleError {
         path: PathBuf,
         /// The section.
         name: String,
+    },
+    /// Another process builds the same bundle.
+    #[error("{path} is in use: another process is making this bundle; wait for it, or stop it")]
+    Busy {
+        /// The work file.
+        path: PathBuf,
+    },
+    /// Something else lies where work is to be kept.
+    #[error("{path} is in the way and was not made by trine; move it elsewhere")]
+    NotWork {
+        /// The file.
+        path: PathBuf,
     },
     /// Another file took the path while this one was being changed.
     #[error("{path} was replaced by another file meanwhile; nothing of it was changed")]

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
-
 use crate::slot::{CONTENTS, Slot};
+use crate::temporary::{Temporary, folder_of};
 use crate::{Appender, BundleError, Section, hex};
+use sha2::{Digest, Sha256};
 
 /// Writes a section.
 pub type WriteSection<'a> = dyn FnMut(&mut dyn Write) -> std::io::Result<()> + 'a;
@@ -16,7 +15,7 @@ pub type WriteSection<'a> = dyn FnMut(&mut dyn Write) -> std::io::Result<()> + '
 /// A bundle being written.
 pub struct Writer {
     path: PathBuf,
-    file: NamedTempFile,
+    file: Temporary,
     contents: Contents,
 }
 
@@ -24,20 +23,15 @@ impl Writer {
     /// Starts a bundle that will lie at `path`; until [`Writer::finish`] nothing is there.
     pub fn create(path: &Path) -> Result<Writer, BundleError> {
         let at = |error| BundleError::Io { path: path.to_owned(), error };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let mut file =
-            tempfile::Builder::new().prefix(".trine-").tempfile_in(folder).map_err(at)?;
-        file.write_all(&[0; CONTENTS as usize]).map_err(at)?;
+        let mut file = Temporary::create(folder_of(path)).map_err(at)?;
+        file.file.write_all(&[0; CONTENTS as usize]).map_err(at)?;
         let contents = Contents { sections: vec![], end: CONTENTS };
         Ok(Writer { path: path.to_owned(), file, contents })
     }
 
     /// Appends a section.
     pub fn section(&mut self, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
-        let written = self.contents.section(self.file.as_file_mut(), name, bytes);
+        let written = self.contents.section(&mut self.file.file, name, bytes);
         written.map_err(|error| self.io(error))
     }
 
@@ -47,7 +41,7 @@ impl Writer {
         name: &str,
         write: &mut WriteSection,
     ) -> Result<(), BundleError> {
-        let written = self.contents.section_with(self.file.as_file_mut(), name, write);
+        let written = self.contents.section_with(&mut self.file.file, name, write);
         written.map_err(|error| self.io(error))
     }
 
@@ -68,13 +62,13 @@ impl Writer {
     fn finish_as(mut self, generation: u64) -> Result<String, BundleError> {
         let toc_digest = self.commit(generation).map_err(|error| self.io(error))?;
         let Writer { path, file, .. } = self;
-        file.persist(&path).map_err(|e| BundleError::Io { path: path.clone(), error: e.error })?;
+        file.persist(&path).map_err(|error| BundleError::Io { path: path.clone(), error })?;
         sync_folder(&path);
         Ok(hex(&toc_digest))
     }
 
     fn commit(&mut self, generation: u64) -> std::io::Result<[u8; 32]> {
-        let file = self.file.as_file_mut();
+        let file = &mut self.file.file;
         let slot = self.contents.table(file, 0, generation)?;
         slot.write(file)?;
         #[cfg(unix)]
@@ -168,11 +162,7 @@ impl Write for Digesting<'_> {
 /// The rename is durable once its folder is synced; where folders cannot be synced, the system
 /// does so in its own time, and either bundle is whole.
 fn sync_folder(path: &Path) {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    if let Ok(folder) = File::open(folder) {
+    if let Ok(folder) = File::open(folder_of(path)) {
         let _ = folder.sync_all();
     }
 }

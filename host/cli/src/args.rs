@@ -22,7 +22,7 @@ pub use bench::{Bench, BenchCommand, BenchRerank, BenchScale, BenchServe, IndexF
 pub use eval::{Eval, Stage};
 pub use generate::{BenchGenerate, Generate};
 pub use gpu::GpuArgs;
-pub use index::{Build, ChunkingArg, Index, VectorsArg};
+pub use index::{Build, ChunkingArg, Index, VectorsArg, WordArgs};
 pub use keep::{Add, ChangeArgs, Compact, Remove, Update, Watch};
 pub use search::{Ask, ModeArg, Search};
 pub use serve::{LimitArgs, Serve};
@@ -261,7 +261,7 @@ pub enum ModelsCommand {
         /// The name to ask for it by.
         name: String,
         /// A GGUF file, a folder with config.json, safetensors and tokenizer.json, or OWNER/NAME of a
-        /// model hub.
+        /// model hub, where trine knows the digests.
         #[arg(value_name = "PATH|HUB-ID")]
         source: String,
         /// The licence of its weights, by its SPDX identifier [default: what its files state].

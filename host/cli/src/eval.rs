@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use trine_eval::{Collection, Study};
-use trine_node::{Bm25, Input};
+use trine_node::Input;
 
 use crate::args::{Build, ChunkingArg, Common, Eval, Stage};
 
@@ -108,10 +108,10 @@ fn index(args: &Eval, bundle: &Path, common: &Common) -> Result<()> {
         reader: args.reader.clone(),
         chunking: ChunkingArg::Whole,
         overlap: 0,
-        bm25_k1: Bm25::default().k1,
-        bm25_b: Bm25::default().b,
+        words: args.words.clone(),
         vectors: args.vectors,
         app: None,
+        no_resume: false,
     };
     let paths: [PathBuf; 1] = [corpus];
     crate::index::shown(&Input { paths: &paths, output: bundle }, &build, common, false)?;

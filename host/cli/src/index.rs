@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
-use trine_node::{Bm25, BuildOptions, Built, Input, NodeError, Precision, Report, build};
+use trine_node::{BuildOptions, Built, Input, NodeError, Precision, Report, build, work_path};
 
 use crate::args::{Build, Common, Index};
 use crate::progress::Building;
@@ -32,7 +32,7 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// Builds a bundle with its progress on standard error; Ctrl-C leaves nothing behind.
+/// Builds a bundle with its progress on standard error; Ctrl-C leaves what was embedded until then.
 pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Result<Built> {
     let options = BuildOptions {
         embedder: args.embedder.clone(),
@@ -40,10 +40,12 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
         reader: (args.reader != "none").then(|| args.reader.clone()),
         chunking: args.chunking.into(),
         overlap: args.overlap.into(),
-        bm25: Bm25 { k1: args.bm25_k1, b: args.bm25_b },
+        lexical: args.words.lexical(),
+        bm25: args.words.bm25(),
         vectors: args.vectors.map(Precision::from),
         engine: common.engine()?,
         app: args.app.clone(),
+        resume: !args.no_resume,
     };
     let stop = crate::signals::interrupted()?;
     let building = RefCell::new(Building::new(quiet));
@@ -52,7 +54,17 @@ pub fn shown(input: &Input, args: &Build, common: &Common, quiet: bool) -> Resul
         if stop.load(Ordering::Relaxed) { Err(NodeError::Cancelled) } else { Ok(()) }
     });
     building.borrow().done();
-    Ok(built?)
+    let work = work_path(input.output);
+    if built.is_err() && work.exists() {
+        let work = work.display();
+        eprintln!("{work} keeps what was embedded: the same command goes on from there");
+    }
+    let built = built?;
+    if built.resumed > 0 {
+        let (resumed, passages) = (built.resumed, built.about.passages);
+        eprintln!("resumed: {resumed} of {passages} passages were embedded before");
+    }
+    Ok(built)
 }
 
 /// Tells what was not read, or not as it stands, and `truncated`: how many passages were cut

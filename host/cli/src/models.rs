@@ -1,7 +1,5 @@
 //! `trine models`.
 
-use std::path::Path;
-
 use anyhow::Result;
 use serde_json::json;
 use trine_hub::{Kind, Manifest};
@@ -16,7 +14,7 @@ pub fn run(args: Models, common: &Common) -> Result<()> {
             out!("{name}: {}", folder.display());
         }
         ModelsCommand::Add { name, source, licence } => {
-            let manifest = common.store()?.add(&name, Path::new(&source), licence)?;
+            let manifest = common.store()?.add(&name, &source, licence)?;
             let megabytes = manifest.size() as f64 / 1e6;
             let Manifest { kind, licence, description, .. } = manifest;
             out!("{name}: {kind}, {megabytes:.0} MB, {licence}, {description}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use trine_hub::Event;
-use trine_node::Step;
+use trine_node::{Progress, Step};
 
 /// Shows downloads.
 pub fn download() -> Box<dyn Fn(Event)> {
@@ -47,8 +47,11 @@ pub fn counting(what: String, total: usize) -> ProgressBar {
 pub struct Building {
     bar: ProgressBar,
     lines: bool,
-    /// Tenths of the corpus that a line was printed for.
+    /// Tenths of the corpus that are done.
     tenths: u64,
+    /// When the last of them was, and what had been embedded. What was taken over from an earlier run
+    /// says nothing of the time that is left.
+    mark: (f64, Progress),
     said: String,
 }
 
@@ -62,40 +65,50 @@ impl Building {
         } else {
             styled(0, "{msg} {bar:30} {bytes}/{total_bytes}, {eta} left")
         };
-        Building { bar, lines: !quiet && !terminal, tenths: 0, said: String::new() }
+        let (lines, mark) = (!quiet && !terminal, Default::default());
+        Building { bar, lines, tenths: 0, mark, said: String::new() }
     }
 
     /// Takes notice of a step.
     pub fn step(&mut self, step: Step) {
         match step {
-            Step::Passages(p) => {
-                let seconds = self.bar.elapsed().as_secs_f64().max(1e-3);
-                let rate = p.passages as f64 / seconds;
-                self.bar.set_length(p.total_bytes);
-                self.bar.set_position(p.bytes);
-                self.bar.set_message(format!(
-                    "embedding: {} documents, {} passages, {rate:.0}/s",
-                    p.documents, p.passages
-                ));
-                let tenths = (p.bytes * 10).checked_div(p.total_bytes).unwrap_or(10);
-                if self.lines && tenths > self.tenths {
-                    self.tenths = tenths;
-                    let left = seconds / p.bytes.max(1) as f64 * (p.total_bytes - p.bytes) as f64;
-                    let left = Duration::from_secs_f64(left.clamp(0.0, 1e9)).as_secs();
-                    let (documents, passages) = (p.documents, p.passages);
-                    eprintln!(
-                        "embedding: {}0 %, {documents} documents, {passages} passages, \
-                         {rate:.0}/s, {left} s left",
-                        tenths
-                    );
-                }
+            Step::Resuming { passages } => {
+                self.say(format!("resuming: {passages} passages were embedded before"));
             }
+            Step::Passages(now) => self.passages(now),
             Step::Graph { vectors, done: 0 } => self.say(format!("connecting {vectors} vectors")),
             Step::Graph { vectors, done } => {
                 self.bar.set_message(format!("connecting vectors: {done} of {vectors}"));
             }
             Step::Snapshot { component } => self.say(format!("filling the {component}")),
             Step::Writing => self.say("writing the bundle".to_owned()),
+        }
+    }
+
+    fn passages(&mut self, now: Progress) {
+        let elapsed = self.bar.elapsed().as_secs_f64();
+        let (then, before) = self.mark;
+        let seconds = (elapsed - then).max(1e-3);
+        let Progress { bytes, total_bytes, documents, passages } = now;
+        let rate = (passages - before.passages) as f64 / seconds;
+        self.bar.set_length(total_bytes);
+        self.bar.set_position(bytes);
+        self.bar.set_message(format!(
+            "embedding: {documents} documents, {passages} passages, {rate:.0}/s"
+        ));
+        let tenths = (bytes * 10).checked_div(total_bytes).unwrap_or(10);
+        if tenths <= self.tenths {
+            return;
+        }
+        (self.tenths, self.mark) = (tenths, (elapsed, now));
+        if self.lines {
+            let a_byte = seconds / (bytes - before.bytes).max(1) as f64;
+            let left = a_byte * total_bytes.saturating_sub(bytes) as f64;
+            let left = Duration::from_secs_f64(left.clamp(0.0, 1e9)).as_secs();
+            eprintln!(
+                "embedding: {tenths}0 %, {documents} documents, {passages} passages, {rate:.0}/s, \
+                 {left} s left"
+            );
         }
     }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SUBCOMMANDS: [&str; 14] = [
-    "index", "add", "remove", "update", "watch", "compact", "ask", "search", "serve", "inspect",
-    "models", "devices", "eval", "bench",
+const SUBCOMMANDS: [&str; 15] = [
+    "index", "add", "remove", "update", "watch", "compact", "ask", "search", "generate", "serve",
+    "inspect", "models", "devices", "eval", "bench",
 ];
 
 /// What pages state: a page and its words, a source file and its text.
@@ -27,7 +27,7 @@ const STATED: [[&str; 4]; 17] = [
     ["limits.md", "may have 65,536 tokens", "host/inference/src/engine.rs", "call_tokens: 65_536"],
     ["wasi-nn.md", "up to 2,048 tokens", "host/inference/src/engine.rs", "batch_tokens: 2048"],
     ["serving.md", "have 30 seconds to end", "host/runtime/src/server.rs", "GRACE: Duration = Duration::from_secs(30);"],
-    ["bundles.md", "The format version is 4", "host/bundle/src/lib.rs", "VERSION: u32 = 4;"],
+    ["bundles.md", "The format version is 5", "host/bundle/src/lib.rs", "VERSION: u32 = 5;"],
     ["bundles.md", "more than 1000 passages in the delta", "host/node/src/edit.rs", "delta: 1000, removed: 4, dead_bytes: 64 << 20"],
     ["serving.md", "every second", "host/cli/src/serve.rs", "LOOK: Duration = Duration::from_secs(1);"],
 ];

@@ -182,8 +182,9 @@ impl Manifest {
 
     /// The manifest of a registered model as TOML.
     pub(crate) fn to_toml(&self) -> String {
-        // A string of JSON is a string of TOML.
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        // A string of JSON is a string of TOML, except that TOML wants DEL escaped.
+        let quoted =
+            |text: &str| serde_json::Value::from(text).to_string().replace('\x7f', "\\u007f");
         let mut text = format!(
             "name = {}\nkind = \"{}\"\nlicence = {}\ndescription = {}\n",
             quoted(&self.name),

@@ -24,7 +24,8 @@ pub enum View {
     Reader,
     /// `query_input_ids`, `query_attention_mask` `[1, q]`, `input_ids`, `attention_mask` `[n, s]`
     /// -> `scores` `[n]`: an encoder's token vectors compared by [`trine_kernels::maxsim`], every
-    /// token under the mask counted, special ones too, as ColBERT counts them.
+    /// token under the mask counted, special ones too, as ColBERT counts them; and
+    /// `sentence_embedding` `[n, h]` of the texts, from the same token vectors.
     LateInteraction,
 }
 
@@ -35,7 +36,7 @@ impl View {
             View::Encoder => "last_hidden_state",
             View::SentenceEmbedding => "sentence_embedding",
             View::CrossEncoder => "logits",
-            View::LateInteraction => "scores",
+            View::LateInteraction => return scored(&result),
             View::Reader => return spans(&result),
         };
         vec![(name.to_owned(), result)]
@@ -48,6 +49,18 @@ fn spans(result: &Tensor) -> Vec<(String, Tensor)> {
     let dims = result.dims[..result.dims.len().saturating_sub(1)].to_vec();
     let column = |at: usize| Tensor::f32(dims.clone(), pairs.clone().map(|p| p[at]).collect());
     vec![("start_logits".to_owned(), column(0)), ("end_logits".to_owned(), column(1))]
+}
+
+/// `[n, 1 + h]` to `[n]` and `[n, h]`.
+fn scored(result: &Tensor) -> Vec<(String, Tensor)> {
+    let &[n, width] = result.dims.as_slice() else { return vec![] };
+    let rows = result.as_f32().unwrap_or_default().chunks_exact(width.max(1));
+    let scores = rows.clone().map(|row| row[0]).collect();
+    let vectors = rows.flat_map(|row| &row[1..]).copied().collect();
+    vec![
+        ("scores".to_owned(), Tensor::f32(vec![n], scores)),
+        ("sentence_embedding".to_owned(), Tensor::f32(vec![n, width.max(1) - 1], vectors)),
+    ]
 }
 
 impl fmt::Display for View {

@@ -24,7 +24,7 @@ impl Job {
             Wanted::HiddenStates { width } => vec![n, width, info.hidden_size],
             Wanted::Logits => vec![n, info.labels],
             Wanted::Spans { width } => vec![n, width, 2],
-            Wanted::Scores => vec![n.saturating_sub(1)],
+            Wanted::Scores => vec![n.saturating_sub(1), 1 + info.hidden_size],
             Wanted::Embeddings => vec![n, info.hidden_size],
         };
         let mut starts = vec![0];

@@ -26,7 +26,7 @@ pub(crate) enum Wanted {
     Logits,
     /// Every token's start and end logit, in rectangles of `width` tokens.
     Spans { width: usize },
-    /// The first text compared with each of the others.
+    /// The first text compared with each of the others: of each its score, and its vector.
     Scores,
     /// One vector a text, pooled as the model wants it.
     Embeddings,

@@ -117,7 +117,10 @@ impl<D: Device> OnDevice<D> {
                     out.resize(end, 0.0); // padding
                 }
                 Wanted::Embeddings => out.extend(row(&results.embeddings, h)),
-                Wanted::Scores if text > 0 => out.extend(scores.next()),
+                Wanted::Scores if text > 0 => {
+                    out.extend(scores.next());
+                    out.extend(row(&results.embeddings, h));
+                }
                 Wanted::Scores => {}
             }
         }
@@ -144,7 +147,7 @@ impl<D: Device> OnDevice<D> {
             hidden = Some(tokens()?);
         }
         let mut embeddings = None; // [n, h]
-        if wanted(|w| w == Wanted::Embeddings) {
+        if wanted(|w| matches!(w, Wanted::Embeddings | Wanted::Scores)) {
             let ModelInfo { pooling, normalize, .. } = self.info;
             embeddings = Some(device.pool(tokens()?, packing, pooling, normalize)?);
         }

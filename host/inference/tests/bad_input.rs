@@ -124,11 +124,12 @@ fn late_interaction_takes_one_query() {
     refused("late", replaced("query_attention_mask", empty), "query_attention_mask", "no token");
     let large = Tensor::i64([1, 3], vec![2, 9, 4000]);
     refused("late", replaced("query_input_ids", large), "query_input_ids", "4000");
-    let (name, dims, scores) = only(
-        tiny_engine(options())
-            .compute_blocking("late", late_inputs(&[2, 9, 3], &[&[2, 9, 3], &[2, 3]]))
-            .unwrap(),
-    );
+    let mut outputs = tiny_engine(options())
+        .compute_blocking("late", late_inputs(&[2, 9, 3], &[&[2, 9, 3], &[2, 3]]))
+        .unwrap();
+    let (name, vectors) = outputs.pop().unwrap();
+    assert_eq!((name.as_str(), vectors.dims.len(), vectors.dims[0]), ("sentence_embedding", 2, 2));
+    let (name, dims, scores) = only(outputs);
     assert_eq!((name.as_str(), dims), ("scores", vec![2]));
     assert!((scores[0] - 1.0).abs() < 1e-6, "a text against itself is {}", scores[0]);
     assert!(scores[1] < scores[0]);

@@ -209,7 +209,15 @@ fn late_interaction_is_numpys() {
     for Interaction { query, passages, scores } in &golden.interactions {
         let texts: Vec<&[u32]> = passages.iter().map(|&p| &encoded[p].ids[..]).collect();
         let inputs = late_inputs(&encoded[*query].ids, &texts);
-        let (name, dims, found) = only(engine.compute_blocking("late", inputs).unwrap());
+        let mut outputs = engine.compute_blocking("late", inputs).unwrap();
+        let (name, vectors) = outputs.pop().unwrap();
+        let texts: Vec<_> = passages.iter().map(|&p| encoded[p].clone()).collect();
+        let expected = engine.embed_blocking("minilm", &texts).unwrap().concat();
+        assert_eq!(
+            (name.as_str(), vectors.as_f32().unwrap()),
+            ("sentence_embedding", &expected[..])
+        );
+        let (name, dims, found) = only(outputs);
         assert_eq!((name.as_str(), dims), ("scores", vec![passages.len()]));
         for (found, expected) in found.iter().zip(scores) {
             assert!((found - expected).abs() < 5e-6, "{found}, not {expected}");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use trine_bundle::Reader;
 use trine_index::Precision;
+use trine_index::lexical::LexicalOptions;
 use trine_index::setup::Scoring;
 
 use crate::NodeError;
@@ -49,6 +50,8 @@ pub struct About {
     /// How exactly vectors are kept; as exactly as their number allows when absent.
     #[serde(default)]
     pub vectors: Option<Precision>,
+    /// How words are read.
+    pub lexical: LexicalOptions,
     /// The files and folders that it was made from, as whole paths of the machine it was made on.
     pub paths: Vec<PathBuf>,
     /// Embeds queries and passages.

@@ -3,22 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use trine_bundle::Writer;
-use trine_corpus::Report;
-use trine_index::lexical::Bm25;
+use trine_corpus::{Progress, Report};
+use trine_index::lexical::{Bm25, LexicalOptions};
 use trine_index::setup::{
-    self, Calibration, GeneratorSetup, ReaderSetup, RerankerSetup, RetrieverSetup, Scoring,
+    self, Calibration, Fusion, GeneratorSetup, ReaderSetup, ReadingSetup, RerankerSetup,
+    RetrieverSetup, Scoring,
 };
 use trine_index::{Precision, Vector};
-use trine_inference::{Engine, EngineOptions};
+use trine_inference::EngineOptions;
 use trine_runtime::snapshot::{Part, snapshot};
 
 use crate::about::{
     ABOUT, About, Chunking, RETRIEVER_SETUP, SPIN_TOML, TOKENIZER, component_section, json,
 };
 use crate::application::{Application, Role};
-use crate::embed::{Cut, Gather, embed};
+use crate::embed::{Cut, Gather};
 use crate::living::{self, BaseOptions, Document};
 use crate::models::Loaded;
+use crate::resume::Resuming;
 use crate::{ModelStore, NodeError};
 
 /// Evidence under which the extractive generator abstains. Of 40 questions on two handbooks and 20
@@ -32,9 +34,11 @@ const CALIBRATION: Calibration =
     Calibration { bias: -6.9, span: 0.25, passage: 15.0, sentence: 0.0 };
 /// The same where the reranker's scores are on another scale.
 const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.5, passage: 0.0, sentence: 0.0 };
-/// What a reranker's scores weigh beside the first stage's; models/trine-reranker.md has the figures of
-/// others.
+/// What a reranker's scores weigh beside the first stage's, what similar passages lend each other, and
+/// what a passage gains that answers; models/trine-reranker.md has the figures of others.
 const FUSION: f32 = 0.35;
+const SMOOTHING: f32 = 0.3;
+const ANSWERS: f32 = 1.0;
 
 /// What to index.
 pub struct Input<'a> {
@@ -57,6 +61,8 @@ pub struct BuildOptions {
     pub chunking: Chunking,
     /// Tokens that neighbouring passages share at most.
     pub overlap: usize,
+    /// How words are read.
+    pub lexical: LexicalOptions,
     /// How words are weighed.
     pub bm25: Bm25,
     /// How exactly vectors are kept; as exactly as their number allows when absent.
@@ -65,13 +71,20 @@ pub struct BuildOptions {
     pub engine: EngineOptions,
     /// Another application than the built-in one.
     pub app: Option<PathBuf>,
+    /// Whether to go on with what a build of the same output that did not end has embedded.
+    pub resume: bool,
 }
 
 /// How far a build or a change is.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
+    /// A build that did not end has embedded so many passages.
+    Resuming {
+        /// How many.
+        passages: u64,
+    },
     /// Reading, cutting and embedding.
-    Passages(trine_corpus::Progress),
+    Passages(Progress),
     /// Connecting vectors.
     Graph {
         /// How many there are.
@@ -99,9 +112,12 @@ pub struct Built {
     pub report: Report,
     /// Passages longer than the embedder's window, and the tokens of them that it did not read.
     pub truncated: (u64, u64),
+    /// Passages whose vectors were taken over from a build that did not end.
+    pub resumed: u64,
 }
 
-/// Builds a bundle. Until it is whole nothing lies at the output path, or what lay there before.
+/// Builds a bundle. Until it is whole nothing lies at the output path, or what lay there before; and
+/// beside it lies what has been embedded, for the next build of the same output to go on with.
 pub fn build(
     input: &Input,
     options: &BuildOptions,
@@ -110,21 +126,25 @@ pub fn build(
 ) -> Result<Built, NodeError> {
     let assembly = Assembly::start(input.output, options, models)?;
     let embedder = &assembly.models.embedder;
-    let engine = Engine::start(embedder.embedding_graphs()?, options.engine.clone())?;
-    let BuildOptions { chunking, overlap, .. } = *options;
+    let BuildOptions { chunking, overlap, resume, .. } = *options;
+    let resuming = Resuming::start(input.output, embedder, &options.engine, resume)?;
+    if resuming.found() > 0 {
+        progress(Step::Resuming { passages: resuming.found() })?;
+    }
     let gathered = Gather {
         encoder: &embedder.encoder()?,
         cut: Cut { chunking, overlap, window: embedder.window() },
-        embed: &|texts| embed(&engine, &embedder.name, texts),
+        embed: &|texts| resuming.embed(texts),
         unchanged: &|_, _, _| false,
         known: &|_| Ok(None),
         progress,
     };
     let gathered = gathered.run(input.paths)?;
-    drop(engine);
+    let (resumed, work) = (resuming.resumed(), resuming.finish());
     let paths = whole_paths(input.paths)?;
     let (about, digest) = assembly.finish(gathered.documents, paths, progress)?;
-    Ok(Built { about, digest, report: gathered.report, truncated: gathered.truncated })
+    work.remove()?;
+    Ok(Built { about, digest, report: gathered.report, truncated: gathered.truncated, resumed })
 }
 
 /// Builds a bundle at `output` of documents that are embedded already; returns what it says of
@@ -199,6 +219,7 @@ impl<'a> Assembly<'a> {
             chunking: options.chunking,
             overlap: options.overlap,
             vectors: options.vectors,
+            lexical: options.lexical,
             paths,
             embedder: embedder.reference()?,
             reranker: reranker.reference()?,
@@ -208,7 +229,8 @@ impl<'a> Assembly<'a> {
         };
         let mut connected = |done| progress(Step::Graph { vectors: passages, done });
         connected(0)?;
-        let base = BaseOptions { threads: options.engine.threads, vectors: options.vectors };
+        let BuildOptions { vectors, lexical, .. } = *options;
+        let base = BaseOptions { threads: options.engine.threads, vectors, lexical };
         living::write_base(&mut writer, documents, base, &mut connected)?;
         write_application(&mut writer, &application, &models, progress)?;
         let setup = retriever_setup(embedder, about.documents, options.bm25);
@@ -244,7 +266,7 @@ fn write_application(
             Ok::<_, NodeError>(snapshot(role.name(), &component, parts)?)
         };
         let component = match Role::of(&application.manifest, file) {
-            Some(role @ Role::Reranker) => fill(role, reranker_parts(&models.reranker)?)?,
+            Some(role @ Role::Reranker) => fill(role, reranker_parts(models)?)?,
             Some(role @ Role::Generator) => fill(role, generator_parts(models)?)?,
             Some(Role::Retriever) | None => component,
         };
@@ -264,18 +286,34 @@ fn retriever_setup(embedder: &Loaded, documents: u64, bm25: Bm25) -> RetrieverSe
     }
 }
 
-fn reranker_parts(reranker: &Loaded) -> Result<Vec<Part<'_>>, NodeError> {
+fn reranker_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {
+    let Models { reranker, reader, .. } = models;
+    // A cross-encoder has read the passages already.
+    let late = reranker.scoring() == Scoring::LateInteraction;
+    let reader = reader.as_ref().filter(|_| late);
     let setup = RerankerSetup {
         model: reranker.name.clone(),
         graph: reranker.reranking_graph(),
         max_tokens: reranker.window(),
         scoring: reranker.scoring(),
-        fusion_weight: FUSION,
+        fusion: Fusion {
+            weight: FUSION,
+            smoothing: SMOOTHING,
+            reading: reader.map(|reader| ReadingSetup {
+                graph: reader.name.clone(),
+                max_tokens: reader.window(),
+                weight: ANSWERS,
+            }),
+        },
     };
-    Ok(vec![
+    let mut parts = vec![
         Part::bytes(setup::SETUP, json(&setup)?),
         Part::bytes(setup::TOKENIZER, &reranker.tokenizer),
-    ])
+    ];
+    if let Some(reader) = reader.filter(|reader| reader.tokenizer != reranker.tokenizer) {
+        parts.push(Part::bytes(setup::READER_TOKENIZER, &reader.tokenizer));
+    }
+    Ok(parts)
 }
 
 fn generator_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {

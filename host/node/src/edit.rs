@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use trine_bundle::{Appender, Reader, Writer};
-use trine_index::Precision;
 use trine_index::setup::RetrieverSetup;
 
 use crate::about::{ABOUT, About, RETRIEVER_SETUP, json};
@@ -95,7 +94,7 @@ impl Edit {
         let documents = living.fold(appender.reader())?;
         let mut writer = Writer::create(appender.path())?;
         copy_rest(appender.reader(), &mut writer, &about)?;
-        base(&mut writer, documents, about.vectors, folding, progress)?;
+        base(&mut writer, documents, &about, folding, progress)?;
         progress(Step::Writing)?;
         Ok(Committed { digest: writer.replace(appender)?, folded: true, wants_folding: false })
     }
@@ -129,7 +128,7 @@ pub fn fold(
     let entries: Vec<Entry> = documents.iter().map(|document| document.entry.clone()).collect();
     // Beside the bundle, as everything that is not finished.
     let mut writer = Writer::create(path)?;
-    base(&mut writer, documents, About::read(&reader)?.vectors, folding, progress)?;
+    base(&mut writer, documents, &About::read(&reader)?, folding, progress)?;
 
     let appender = Appender::open(path, &|| ())?;
     let now = appender.reader();
@@ -148,14 +147,15 @@ pub fn fold(
 fn base(
     writer: &mut Writer,
     documents: Vec<Document>,
-    precision: Option<Precision>,
+    about: &About,
     folding: &Folding,
     progress: &dyn Fn(Step) -> Result<(), NodeError>,
 ) -> Result<(), NodeError> {
     let vectors = documents.iter().map(|document| document.vectors.len()).sum();
     let mut connected = |done| progress(Step::Graph { vectors, done });
     connected(0)?;
-    let options = BaseOptions { threads: folding.threads, vectors: precision };
+    let options =
+        BaseOptions { threads: folding.threads, vectors: about.vectors, lexical: about.lexical };
     living::write_base(writer, documents, options, &mut connected)
 }
 

@@ -241,6 +241,19 @@ pub(crate) fn embed(
     texts: Vec<Encoded>,
 ) -> Result<Vec<Vector>, NodeError> {
     let mut vectors = Vec::with_capacity(texts.len());
+    in_batches(texts, |batch| {
+        let embedded = engine.embed_blocking(graph, &batch)?;
+        vectors.extend(embedded.into_iter().map(Vector::normalized));
+        Ok(())
+    })?;
+    Ok(vectors)
+}
+
+/// Calls `embed` with texts that are worth a call together, until there are no more.
+pub(crate) fn in_batches(
+    texts: impl IntoIterator<Item = Encoded>,
+    mut embed: impl FnMut(Vec<Encoded>) -> Result<(), NodeError>,
+) -> Result<(), NodeError> {
     let mut texts = texts.into_iter().peekable();
     while texts.peek().is_some() {
         let (mut batch, mut tokens) = (vec![], 0);
@@ -248,8 +261,7 @@ pub(crate) fn embed(
             tokens += text.ids.len();
             batch.push(text);
         }
-        let embedded = engine.embed_blocking(graph, &batch)?;
-        vectors.extend(embedded.into_iter().map(Vector::normalized));
+        embed(batch)?;
     }
-    Ok(vectors)
+    Ok(())
 }

@@ -102,6 +102,16 @@ pub enum NodeError {
         /// The names there are.
         known: String,
     },
+    /// A model to be registered is not there.
+    #[error(
+        "`{origin}` is no file, no folder, and no hub repository whose digests trine knows; download \
+         its files, for example with `hf download {origin} --local-dir DIR`, and register DIR or the \
+         GGUF file in it"
+    )]
+    NoSource {
+        /// What was named.
+        origin: String,
+    },
     /// Bundles that are opened together do not agree on a model.
     #[error(
         "the bundles were built with different models called `{model}`, or say different things \
@@ -130,7 +140,7 @@ pub enum NodeError {
         path: PathBuf,
     },
     /// The build was told to stop.
-    #[error("stopped; nothing was written")]
+    #[error("stopped; the bundle was not written")]
     Cancelled,
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use trine_hub::{ADAPTER, GGUF, Kind, Manifest, Registration};
+use trine_hub::{ADAPTER, GGUF, Kind, Manifest, Registration, Source};
 use trine_inference::generation::{GenerationOptions, Generations};
 use trine_inference::text::{ChatTemplate, Message, TextError, TextTokenizer};
 use trine_inference::{DecoderModel, ModelError, ModelKind};
@@ -101,19 +101,36 @@ impl ModelStore {
         })
     }
 
-    /// Registers a model under a name: a GGUF file, or a folder with a model's files. They are linked
-    /// into the cache, or copied where they lie on another disk. Without a licence the one that the
-    /// files state is written down. Fails where the files make no model that trine can run.
+    /// Registers a model under a name: a GGUF file, a folder with a model's files, or a repository of
+    /// a model hub, `OWNER/NAME`, whose digests trine knows. Files are linked into the cache, or copied
+    /// where they lie on another disk. Without a licence the one that the files state is written down.
+    /// Fails where the files make no model that trine can run.
     pub fn add(
         &self,
         name: &str,
-        path: &Path,
+        source: &str,
         licence: Option<String>,
     ) -> Result<Manifest, NodeError> {
+        let path = self.source(source)?;
+        let path = path.as_path();
         let (kind, description, stated) = self.describe(name, path)?;
         let licence = licence.or(stated).unwrap_or_else(|| "unknown".to_owned());
         let registration = Registration { name: name.to_owned(), kind, licence, description };
         Ok(trine_hub::register(registration, path, &self.cache)?)
+    }
+
+    /// Where the files of a model to be registered lie. From a hub come only files whose digests are
+    /// known: others would be taken on trust.
+    fn source(&self, source: &str) -> Result<PathBuf, NodeError> {
+        if Path::new(source).exists() {
+            return Ok(source.into());
+        }
+        let on_hub = |from: &Source| matches!(from, Source::Hub(hub) if hub.repository == source);
+        let known = trine_hub::builtin()?;
+        match known.iter().find(|manifest| manifest.sources.iter().any(on_hub)) {
+            Some(manifest) => Ok(trine_hub::pull(manifest, &self.cache, &*self.on_event)?),
+            None => Err(NodeError::NoSource { origin: source.to_owned() }),
+        }
     }
 
     /// What a model is, in a line, and the licence that its files state.

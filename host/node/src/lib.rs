@@ -23,6 +23,7 @@ mod models;
 mod open;
 mod pairs;
 mod parts;
+mod resume;
 mod update;
 
 pub use about::{ABOUT, About, Chunking, ModelRef, RETRIEVER_SETUP};
@@ -35,9 +36,10 @@ pub use language::LanguageModel;
 pub use models::ModelStore;
 pub use open::{Node, OpenOptions, open, open_all};
 pub use pairs::pairs;
-pub use trine_corpus::Report;
+pub use resume::work_path;
+pub use trine_corpus::{Progress, Report};
 pub use trine_index::Precision;
-pub use trine_index::lexical::Bm25;
+pub use trine_index::lexical::{Bm25, Language, LexicalOptions};
 pub use update::{Change, Changed, Keeper, KeeperOptions, stamp};
 
 /// The manifest of the built-in application, as spin.toml at the repository's top has it.

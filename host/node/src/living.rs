@@ -9,13 +9,14 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use trine_bundle::{Appender, Reader, Writer};
+use trine_index::lexical::LexicalOptions;
 use trine_index::setup;
 use trine_index::{
     BuildOptions, Contents, Fields, GraphReader, IndexError, MediaType, Metadata, Passage,
     PassagesReader, Precision, Segment, SegmentOptions, Vector,
 };
 
-use crate::NodeError;
+use crate::{About, NodeError};
 
 /// In front of the names of the base's parts.
 pub(crate) const BASE: &str = "base/";
@@ -62,6 +63,7 @@ pub struct Living {
     gone: Vec<bool>,
     delta: Vec<Document>,
     places: HashMap<String, Place>,
+    lexical: LexicalOptions,
 }
 
 /// Where a live document is.
@@ -72,16 +74,17 @@ enum Place {
 }
 
 impl Living {
-    /// A base and nothing else.
-    pub fn of(base: Vec<Entry>) -> Living {
+    /// A base whose words were read like that, and nothing else.
+    pub fn of(base: Vec<Entry>, lexical: LexicalOptions) -> Living {
         let place = |(at, entry): (usize, &Entry)| (entry.source.clone(), Place::Base(at));
         let places = base.iter().enumerate().map(place).collect();
-        Living { gone: vec![false; base.len()], base, delta: vec![], places }
+        Living { gone: vec![false; base.len()], base, delta: vec![], places, lexical }
     }
 
     /// What is in a bundle.
     pub fn read(reader: &Reader) -> Result<Living, NodeError> {
-        let mut living = Living::of(postcard_section(reader, &format!("{BASE}{DOCUMENTS}"))?);
+        let base = postcard_section(reader, &format!("{BASE}{DOCUMENTS}"))?;
+        let mut living = Living::of(base, About::read(reader)?.lexical);
         if !has_delta(reader) {
             return Ok(living);
         }
@@ -193,7 +196,7 @@ impl Living {
     /// The same documents over another base, one that was folded from this bundle earlier: what
     /// has changed since is its delta.
     pub fn over(self, base: Vec<Entry>) -> Living {
-        let mut over = Living::of(base);
+        let mut over = Living::of(base, self.lexical);
         for at in 0..over.base.len() {
             let folded = &over.base[at];
             if self.get(&folded.source) != Some(folded) {
@@ -240,7 +243,8 @@ impl Living {
     }
 
     fn delta_parts(&self) -> Result<Vec<(&'static str, Vec<u8>)>, NodeError> {
-        let options = SegmentOptions { graph: DELTA_GRAPH, ..SegmentOptions::default() };
+        let (graph, lexical) = (DELTA_GRAPH, self.lexical);
+        let options = SegmentOptions { graph, lexical, precision: None };
         let (entries, segment) = segment(self.delta.clone(), options, &mut |_| Ok(()))?;
         let mut parts = vec![(DOCUMENTS, encoded(&entries)?)];
         for (name, part) in segment.parts() {
@@ -274,6 +278,8 @@ pub struct BaseOptions {
     pub threads: usize,
     /// How exactly vectors are kept; as exactly as their number allows when absent.
     pub vectors: Option<Precision>,
+    /// How words are read.
+    pub lexical: LexicalOptions,
 }
 
 /// Writes documents as a base. `progress` is told how many vectors are connected.
@@ -283,8 +289,9 @@ pub fn write_base(
     options: BaseOptions,
     progress: &mut dyn FnMut(usize) -> Result<(), NodeError>,
 ) -> Result<(), NodeError> {
-    let graph = BuildOptions { threads: options.threads, ..BuildOptions::default() };
-    let options = SegmentOptions { graph, precision: options.vectors, ..SegmentOptions::default() };
+    let BaseOptions { threads, vectors, lexical } = options;
+    let graph = BuildOptions { threads, ..BuildOptions::default() };
+    let options = SegmentOptions { graph, precision: vectors, lexical };
     let (entries, segment) = segment(documents, options, progress)?;
     for (name, part) in segment.parts() {
         writer.section_with(&format!("{BASE}{name}"), &mut |out| part.write(out))?;

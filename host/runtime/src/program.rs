@@ -44,6 +44,9 @@ pub struct Program {
     pub(crate) answers: Option<Arc<AnswerCache>>,
 }
 
+/// Bytes of a part that are given at once: an instance has to touch memory for them twice.
+const CHUNK: usize = 256 << 10;
+
 type Additions = Arc<[(String, Vec<u8>)]>;
 
 /// One component that routes lead to.
@@ -129,8 +132,10 @@ impl Handler {
             let exports = fill.load(&mut *store, &instance)?;
             let guest = exports.trine_rag_snapshot();
             for (name, bytes) in self.additions.iter() {
-                let loaded = guest.call_load(&mut *store, name, bytes).await?;
-                loaded.map_err(wasmtime::Error::msg)?;
+                for chunk in bytes.chunks(CHUNK) {
+                    let loaded = guest.call_load(&mut *store, name, chunk).await?;
+                    loaded.map_err(wasmtime::Error::msg)?;
+                }
             }
             guest.call_finish(&mut *store).await?.map_err(wasmtime::Error::msg)?;
         }

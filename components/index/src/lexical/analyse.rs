@@ -4,29 +4,29 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use snowball_stemmers_rs::{Algorithm, Stemmer};
+use snowball_stemmers_rs::Stemmer;
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A language whose inflections and stop words are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Language {
-    /// Stemmed by Snowball's English algorithm (Porter2); Lucene's 33 stop words, and lone small letters.
-    English,
-}
+use super::language::Language;
 
 /// How text becomes words. An index remembers it, so that queries are read in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Analysis {
     /// Whose inflections are removed; with `None` words are compared as they stand.
     pub language: Option<Language>,
-    /// Whether the language's stop words are indexed like all others.
+    /// Whether the language's stop words are indexed like all others. Only those of English are known:
+    /// Lucene's 33, and lone small letters.
     pub stop_words: bool,
+    /// Whether words are all that counts, as in other engines: runs of two or more letters, digits
+    /// and `_`. No part of a compound is a word, no code and no phrase is looked for, and nothing is
+    /// left out of a query because it only asks.
+    pub plain: bool,
 }
 
 impl Default for Analysis {
     fn default() -> Self {
-        Analysis { language: Some(Language::English), stop_words: false }
+        Analysis { language: Some(Language::English), stop_words: false, plain: false }
     }
 }
 
@@ -49,6 +49,9 @@ const ENGLISH_ASKING_WORDS: &[&str] = &[
 pub(super) struct Analyser {
     stemmer: Option<Stemmer>,
     stop_words: &'static [&'static str],
+    /// Whether letters with accents are others, to the stemmer at least.
+    accents: bool,
+    plain: bool,
 }
 
 impl Analyser {
@@ -57,10 +60,22 @@ impl Analyser {
             Some(Language::English) if !analysis.stop_words => ENGLISH_STOP_WORDS,
             _ => &[],
         };
-        let stemmer = analysis.language.map(|language| match language {
-            Language::English => Stemmer::create(Algorithm::English),
-        });
-        Analyser { stemmer, stop_words }
+        let stemmer = analysis.language.map(|language| Stemmer::create(language.algorithm()));
+        let accents = !matches!(analysis.language, None | Some(Language::English));
+        Analyser { stemmer, stop_words, accents, plain: analysis.plain }
+    }
+
+    /// Whether there is nothing but words.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// A word as [`Analyser::words`] emits it.
+    pub(super) fn fold<'a>(&self, word: &'a str) -> Cow<'a, str> {
+        match self.accents {
+            false => fold(word),
+            true => word.nfc().flat_map(char::to_lowercase).collect::<String>().into(),
+        }
     }
 
     /// Calls `emit` with each word, folded, its position, and its bytes in `text`, in order. Stop
@@ -70,14 +85,16 @@ impl Analyser {
     /// `1.2.3` whole, and what is whole is the business of [`super::codes`].
     pub(super) fn words(&self, text: &str, mut emit: impl FnMut(&str, u32, Range<usize>)) -> u32 {
         let mut position = 0;
-        for word in text.unicode_words() {
-            for part in parts(word) {
-                let word = fold(part);
-                if !self.is_stop_word(part, &word) {
-                    emit(&word, position, range_in(text, part));
-                }
-                position += 1;
+        let take = |part: &str| {
+            let word = self.fold(part);
+            if !self.is_stop_word(part, &word) {
+                emit(&word, position, range_in(text, part));
             }
+            position += 1;
+        };
+        match self.plain {
+            false => text.unicode_words().flat_map(parts).for_each(take),
+            true => runs(text).for_each(take),
         }
         position
     }
@@ -95,12 +112,14 @@ impl Analyser {
 
     /// Whether a folded word of a query only asks, and says nothing about what.
     pub(super) fn asks(&self, word: &str) -> bool {
-        !self.stop_words.is_empty() && ENGLISH_ASKING_WORDS.binary_search(&word).is_ok()
+        let asks = !self.plain && !self.stop_words.is_empty();
+        asks && ENGLISH_ASKING_WORDS.binary_search(&word).is_ok()
     }
 
     /// The term of a folded word: what is left of it without its inflection.
     pub(super) fn stem<'a>(&self, word: &'a str) -> Cow<'a, str> {
         match &self.stemmer {
+            Some(stemmer) if self.accents => fold(&stemmer.stem(word)).into_owned().into(),
             Some(stemmer) => stemmer.stem(word),
             None => word.into(),
         }
@@ -120,6 +139,12 @@ pub(super) fn parts(compound: &str) -> impl Iterator<Item = &str> {
         .split(|c: char| !(c.is_alphanumeric() || is_mark(c) || matches!(c, '\'' | '’' | ',')))
         .flat_map(split_case)
         .filter(|part| part.contains(char::is_alphanumeric))
+}
+
+/// What most engines take for words.
+fn runs(text: &str) -> impl Iterator<Item = &str> {
+    let within = |c: char| c.is_alphanumeric() || is_mark(c) || c == '_';
+    text.split(move |c| !within(c)).filter(|run| run.chars().nth(1).is_some())
 }
 
 /// Combining marks belong to the letter before them.
@@ -185,7 +210,7 @@ mod tests {
     }
 
     fn plain(text: &str) -> Vec<String> {
-        let analysis = Analysis { language: None, stop_words: true };
+        let analysis = Analysis { language: None, stop_words: true, plain: false };
         words(text, analysis).into_iter().map(|(word, _)| word).collect()
     }
 
@@ -224,8 +249,35 @@ mod tests {
     #[test]
     fn without_a_language_words_stay_as_they_are() {
         assert_eq!(plain("The cats"), ["the", "cats"]);
-        let unstemmed = Analysis { language: None, stop_words: false };
+        let unstemmed = Analysis { language: None, stop_words: false, plain: false };
         assert_eq!(words("The cats", unstemmed).len(), 2);
+    }
+
+    #[test]
+    fn every_language_has_its_own_stems_and_accents_count_to_them_only() {
+        let stems = |language, text: &str| {
+            let analysis = Analysis { language: Some(language), ..Analysis::default() };
+            words(text, analysis).into_iter().map(|(word, _)| word).collect::<Vec<_>>()
+        };
+        assert_eq!(stems(Language::German, "Häuser haus HÄUSERN"), ["haus", "haus", "haus"]);
+        assert_eq!(stems(Language::French, "continué continuer"), ["continu", "continu"]);
+        assert_eq!(stems(Language::Russian, "новый новая новой"), ["нов", "нов", "нов"]);
+        assert_eq!(stems(Language::Spanish, "canción canciones"), ["cancion", "cancion"]);
+        for &language in Language::ALL {
+            let name = serde_json::to_value(language).unwrap();
+            assert_eq!(name, language.name());
+            assert_eq!(stems(language, "xyzzy 42").len(), 2, "{name}");
+        }
+    }
+
+    #[test]
+    fn plain_words_are_runs_of_letters_and_nothing_is_left_out_of_questions() {
+        let plain = Analysis { plain: true, ..Analysis::default() };
+        let found = words("What's ERR_503 in getName(x), self.stream? naïve-é", plain);
+        let expected = ["what", "err_503", "getnam", "self", "stream", "naiv"];
+        let found: Vec<String> = found.into_iter().map(|(word, _)| word).collect();
+        assert_eq!(found, expected);
+        assert!(!Analyser::new(plain).asks("what") && Analyser::new(plain).is_plain());
     }
 
     #[test]

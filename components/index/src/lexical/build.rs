@@ -61,7 +61,9 @@ impl Builder {
                 count(&mut self.forms, word);
                 self.words.add(&self.analyser.stem(word), start + at, weight);
             });
-            codes(text, |code, _| self.codes.add(code, 0, weight));
+            if !self.analyser.is_plain() {
+                codes(text, |code, _| self.codes.add(code, 0, weight));
+            }
             start += words + FIELD_GAP;
         }
         self.lengths.push(self.words.passage.len() as u32);

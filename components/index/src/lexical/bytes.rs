@@ -16,7 +16,7 @@ use super::inverted::{Inverted, LexicalError, Sizes, Stored, Term};
 use crate::arrays::{self, Array, Element, Fill, Output, Stream, output};
 
 /// Of what is written here.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl Element for Sizes {
     const BYTES: usize = 16;

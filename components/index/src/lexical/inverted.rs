@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::analyse::{Analyser, Analysis, fold};
+use super::analyse::{Analyser, Analysis};
 use super::build::Builder;
 use super::forms::{Forms, Near};
+use super::language::Language;
 use super::postings::{Entry, List};
 
 /// Stands before a code in the dictionary; no word has it.
@@ -49,6 +50,23 @@ pub struct LexicalOptions {
     pub analysis: Analysis,
     /// How much each field counts.
     pub weights: Weights,
+}
+
+impl LexicalOptions {
+    /// What is best for documents in a language; with `None` for those in several, or in others than
+    /// are known.
+    pub fn of(language: Option<Language>) -> LexicalOptions {
+        let analysis = Analysis { language, ..Analysis::default() };
+        LexicalOptions { analysis, weights: Weights::default() }
+    }
+
+    /// Plain BM25 over title, headings and text as one, to compare with other engines'.
+    pub fn plain(language: Option<Language>) -> LexicalOptions {
+        LexicalOptions {
+            analysis: Analysis { language, plain: true, ..Analysis::default() },
+            weights: Weights { title: 1, headings: 1, text: 1 },
+        }
+    }
 }
 
 /// What is wrong with passages or bytes that should be an index.
@@ -193,7 +211,7 @@ impl Inverted {
 
     /// Whether a passage has `word`, in whatever form, or words like it are not looked for.
     pub fn knows(&self, word: &str) -> bool {
-        let word = fold(word);
+        let word = self.analyser.fold(word);
         self.analyser.stops(&word)
             || self.analyser.asks(&word)
             || self.term(&self.analyser.stem(&word)).is_some()

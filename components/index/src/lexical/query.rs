@@ -154,6 +154,9 @@ impl Wanted {
     /// Reads a query, without the words that only ask.
     pub(super) fn read(text: &str, analyser: &Analyser) -> Wanted {
         let mut wanted = Wanted::words(text, analyser, |word| !analyser.asks(word));
+        if analyser.is_plain() {
+            return wanted;
+        }
         wanted.add_codes(text, analyser);
         let quoted = text.split(['"', '“', '”', '„']).skip(1).step_by(2);
         quoted.for_each(|quoted| wanted.add_phrase(quoted, analyser));

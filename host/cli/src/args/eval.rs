@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::VectorsArg;
 use super::search::{FusionArg, ModeArg, fusion, share};
+use super::{VectorsArg, WordArgs};
 
 #[derive(Debug, ClapArgs)]
 pub struct Eval {
@@ -76,6 +76,8 @@ pub struct Eval {
     /// Model that reads the answer out of passages, or `none`.
     #[arg(long, default_value = "trine-reader", value_name = "NAME|DIR|none")]
     pub reader: String,
+    #[command(flatten)]
+    pub words: WordArgs,
     /// How exactly the bundle keeps vectors [default: as `trine index` would].
     #[arg(long, value_enum)]
     pub vectors: Option<VectorsArg>,

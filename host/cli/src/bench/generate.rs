@@ -24,7 +24,13 @@ pub fn run(args: &BenchGenerate, common: &Common) -> Result<()> {
         return Ok(());
     }
     out!("{}: {}, {}", report.device, model.config().architecture, model.weights());
-    out!("prompt of {}: {:.1} tokens/s", report.prompt_tokens, report.prompt_tokens_per_second);
+    out!(
+        "prompt of {}: {:.1} tokens/s, {:.3} s; again: {:.3} s",
+        report.prompt_tokens,
+        report.prompt_tokens_per_second,
+        report.prompt_seconds,
+        report.repeated_prompt_seconds
+    );
     out!(
         "{} written after {}: {:.1} tokens/s; {} side by side: {:.1} tokens/s",
         report.generated_tokens,

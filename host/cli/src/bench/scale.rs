@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use trine_node::{Bm25, BuildOptions, Chunking, Node, NodeError, OpenOptions, assemble, open};
+use trine_node::{
+    Bm25, BuildOptions, Chunking, LexicalOptions, Node, NodeError, OpenOptions, assemble, open,
+};
 use trine_runtime::snapshot::{Part, filled};
 use trine_runtime::{AppOptions, Searcher};
 
@@ -89,10 +91,12 @@ impl Bundle<'_> {
             reader: None,
             chunking: Chunking::Sections,
             overlap: 0,
+            lexical: LexicalOptions::default(),
             bm25: Bm25::default(),
             vectors: self.args.vectors.map(Into::into),
             engine: self.common.engine()?,
             app: None,
+            resume: false,
         };
         let started = Instant::now();
         let building = RefCell::new(Building::new(self.args.json));

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
-use trine_kernels::{DecoderDevice, PAGE};
+use trine_kernels::{DecoderDevice, KernelError, PAGE};
 
+use super::metrics::{Metrics, Outcome};
 use super::sessions::{Feed, SessionId, Sessions};
 use super::{EndReason, GenerationEvent, GenerationRequest, Usage};
 use crate::sample::Sampler;
@@ -41,8 +43,15 @@ pub struct Generator<D: DecoderDevice> {
     sessions: Sessions<D>,
     tokenizer: Option<Arc<TextTokenizer>>,
     options: GeneratorOptions,
-    waiting: VecDeque<(GenerationRequest, mpsc::Sender<GenerationEvent>)>,
+    waiting: VecDeque<Waiting>,
     answers: Vec<Answer>,
+    metrics: Arc<Metrics>,
+}
+
+struct Waiting {
+    request: GenerationRequest,
+    events: mpsc::Sender<GenerationEvent>,
+    since: Instant,
 }
 
 struct Answer {
@@ -55,6 +64,7 @@ struct Answer {
     /// Tokens that the session has not read: the rest of the prompt, or the last token chosen.
     unread: VecDeque<u32>,
     usage: Usage,
+    since: Instant,
     /// Pages that it may come to need.
     pages: usize,
 }
@@ -71,7 +81,13 @@ impl<D: DecoderDevice> Generator<D> {
         tokenizer: Option<Arc<TextTokenizer>>,
         options: GeneratorOptions,
     ) -> Generator<D> {
-        Generator { sessions, tokenizer, options, waiting: VecDeque::new(), answers: Vec::new() }
+        let (waiting, answers, metrics) = (VecDeque::new(), Vec::new(), Arc::default());
+        Generator { sessions, tokenizer, options, waiting, answers, metrics }
+    }
+
+    /// Counts what it does there.
+    pub(super) fn counted(self, metrics: Arc<Metrics>) -> Generator<D> {
+        Generator { metrics, ..self }
     }
 
     /// The sessions, for their counts.
@@ -102,15 +118,38 @@ impl<D: DecoderDevice> Generator<D> {
         if request.pages() > self.sessions.counts().pages {
             return Err(InferenceError::CacheFull);
         }
-        self.waiting.push_back((request, events));
+        self.waiting.push_back(Waiting { request, events, since: Instant::now() });
         Ok(())
     }
 
     /// One step of all answers: each under way gets its next token, prompts are read on. What fails
-    /// fails the answers that were in the step; the generator goes on.
+    /// fails the answers that were in the step; the generator goes on, unless its device was lost.
     pub fn step(&mut self) -> Result<(), InferenceError> {
         self.clear();
         self.admit();
+        let started = Instant::now();
+        let outcome = self.advance();
+        self.metrics.stepped(started.elapsed());
+        if let Err(error @ InferenceError::DeviceLost(_)) = &outcome {
+            self.fail(error);
+        }
+        self.metrics.stands(self.waiting.len(), self.answers.len());
+        outcome
+    }
+
+    /// Fails all answers, under way and waiting.
+    fn fail(&mut self, error: &InferenceError) {
+        for at in (0..self.answers.len()).rev() {
+            self.end(at, GenerationEvent::Failed(error.clone()));
+        }
+        for Waiting { request, events, .. } in std::mem::take(&mut self.waiting) {
+            self.metrics.ended(Outcome::Failed, request.unread());
+            // There is room for it, and nobody to tell where the caller has gone.
+            let _ = events.try_send(GenerationEvent::Failed(error.clone()));
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), InferenceError> {
         let counts = self.shares();
         let fed: Vec<usize> = (0..counts.len()).filter(|&at| counts[at] > 0).collect();
         if fed.is_empty() {
@@ -128,6 +167,12 @@ impl<D: DecoderDevice> Generator<D> {
         let logits = match self.sessions.step(&feeds) {
             Ok(logits) => logits,
             Err(error) => {
+                let error = match error {
+                    InferenceError::Kernel(KernelError::Lost(reason)) => {
+                        InferenceError::DeviceLost(reason)
+                    }
+                    error => error,
+                };
                 for &at in fed.iter().rev() {
                     self.end(at, GenerationEvent::Failed(error.clone()));
                 }
@@ -141,6 +186,9 @@ impl<D: DecoderDevice> Generator<D> {
             if let Some(mut logits) = logits {
                 let ends = &self.sessions.config().ends;
                 let end = answer.next(&mut logits, ends, self.tokenizer.as_deref());
+                if answer.usage.generated_tokens == 1 {
+                    self.metrics.first_token(answer.since.elapsed());
+                }
                 if let Some(event) = end {
                     self.end(at, event);
                 }
@@ -151,11 +199,19 @@ impl<D: DecoderDevice> Generator<D> {
 
     /// Lets go of answers that nobody waits for any more.
     fn clear(&mut self) {
-        self.waiting.retain(|(_, events)| !events.is_closed());
+        let metrics = &self.metrics;
+        self.waiting.retain(|Waiting { request, events, .. }| {
+            let gone = events.is_closed();
+            if gone {
+                metrics.ended(Outcome::Withdrawn, request.unread());
+            }
+            !gone
+        });
         for at in (0..self.answers.len()).rev() {
             if self.answers[at].events.is_closed() {
                 let answer = self.answers.remove(at);
                 self.sessions.end(answer.session);
+                self.metrics.ended(Outcome::Withdrawn, answer.usage);
             }
         }
     }
@@ -163,14 +219,15 @@ impl<D: DecoderDevice> Generator<D> {
     /// Begins answers in the order in which they came, as long as there is room for all that they may
     /// come to need: none that is under way can then run out of it.
     fn admit(&mut self) {
-        while let Some((request, _)) = self.waiting.front() {
+        while let Some(Waiting { request, .. }) = self.waiting.front() {
             let taken: usize = self.answers.iter().map(|answer| answer.pages).sum();
             let pages = request.pages();
             let room = taken + pages <= self.sessions.counts().pages;
             if self.answers.len() >= self.options.answers || !room {
                 return;
             }
-            let Some((request, events)) = self.waiting.pop_front() else { return };
+            let Some(next) = self.waiting.pop_front() else { return };
+            let Waiting { request, events, since } = next;
             let (session, cached) = self.sessions.create(&request.prompt);
             let vocabulary = self.sessions.config().vocabulary;
             self.answers.push(Answer {
@@ -184,6 +241,7 @@ impl<D: DecoderDevice> Generator<D> {
                     cached_tokens: cached,
                     generated_tokens: 0,
                 },
+                since,
                 pages,
                 request,
                 events,
@@ -214,6 +272,7 @@ impl<D: DecoderDevice> Generator<D> {
     fn end(&mut self, at: usize, event: GenerationEvent) {
         let answer = self.answers.remove(at);
         self.sessions.end(answer.session);
+        self.metrics.ended(Outcome::of(&event), answer.usage);
         // There is room for it, and nobody to tell where the caller has gone.
         let _ = answer.events.try_send(event);
     }
@@ -287,6 +346,11 @@ impl GenerationRequest {
             return Err(InferenceError::input("stop", reason));
         }
         Ok(())
+    }
+
+    /// What was counted of one that was never begun.
+    fn unread(&self) -> Usage {
+        Usage { prompt_tokens: self.prompt.len(), ..Usage::default() }
     }
 
     /// Pages that the whole of it takes.

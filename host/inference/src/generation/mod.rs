@@ -6,6 +6,7 @@
 //! any thread.
 
 mod generator;
+mod metrics;
 mod pool;
 mod service;
 mod sessions;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 use trine_kernels::DecoderDevice;
 use trine_kernels::gpu::GpuOptions;
 
 use super::generator::{Generator, GeneratorOptions, room};
+use super::metrics::Metrics;
 use super::{GenerationEvent, GenerationRequest, PoolCounts, Sessions};
 use crate::device::{self, DeviceChoice, Place};
 use crate::scheduler::guarded;
@@ -47,6 +49,7 @@ impl Default for GenerationOptions {
 /// A model on a device and the thread that owns them. Dropping it ends all answers.
 pub struct Generations {
     device: String,
+    metrics: Arc<Metrics>,
     sender: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -91,22 +94,30 @@ impl Generations {
     ) -> Result<Generations, InferenceError> {
         let (sender, receiver) = mpsc::channel(options.generator.waiting.max(1));
         let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let metrics: Arc<Metrics> = Arc::default();
+        let counted = metrics.clone();
         let thread = std::thread::Builder::new()
             .name("trine-decoder".to_owned())
             .spawn(move || {
-                let outcome = guarded(|| open(&model, tokenizer, receiver, options, &ready));
+                let served = Served { model, tokenizer, options, metrics: counted };
+                let outcome = guarded(|| served.run(receiver, &ready));
                 if let Err(error) = outcome {
                     let _ = ready.try_send(Err(error));
                 }
             })
             .map_err(|e| InferenceError::Failed(format!("cannot start a thread: {e}")))?;
         let device = started.recv().unwrap_or(Err(InferenceError::Stopped))?;
-        Ok(Generations { device, sender: Some(sender), thread: Some(thread) })
+        Ok(Generations { device, metrics, sender: Some(sender), thread: Some(thread) })
     }
 
     /// The device in words.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Names its counters in `registry`, which may add the model's name to all of them.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Lines an answer up. Fails where the request could never be met, and as
@@ -171,57 +182,81 @@ impl Drop for Generations {
 
 type Ready = std::sync::mpsc::SyncSender<Result<String, InferenceError>>;
 
-/// Opens the device and runs the loop on it.
-fn open(
-    model: &DecoderModel,
+/// What the thread serves, and with what.
+struct Served {
+    model: DecoderModel,
     tokenizer: Option<Arc<TextTokenizer>>,
-    commands: mpsc::Receiver<Command>,
     options: GenerationOptions,
-    ready: &Ready,
-) -> Result<(), InferenceError> {
-    match Place::find(options.device)? {
-        Place::Cpu => {
-            let device = device::open_cpu(options.threads, options.precision.here())?;
-            serve(device, model, tokenizer, commands, &options, ready)
-        }
-        Place::Gpu(index) => {
-            let device = device::open_gpu(index, &options.gpu)?;
-            serve(device, model, tokenizer, commands, &options, ready)
-        }
-    }
+    metrics: Arc<Metrics>,
 }
 
-fn serve<D: DecoderDevice>(
-    device: D,
-    model: &DecoderModel,
-    tokenizer: Option<Arc<TextTokenizer>>,
-    mut commands: mpsc::Receiver<Command>,
-    options: &GenerationOptions,
-    ready: &Ready,
-) -> Result<(), InferenceError> {
-    let sessions = Sessions::new(device, model, options.cache_bytes)?;
-    let name = sessions.device();
-    tracing::info!(device = %name, model = %model.path().display(), "decoder started");
-    let mut generator = Generator::new(sessions, tokenizer, options.generator);
-    let _ = ready.send(Ok(name));
-    loop {
-        if generator.is_idle() {
-            match commands.blocking_recv() {
-                Some(command) => obey(&mut generator, command),
-                None => return Ok(()),
-            }
-        }
+impl Served {
+    /// Opens the device and runs the loop on it. A lost device fails the answers under way and is
+    /// opened anew, unless it was lost again without having computed anything.
+    fn run(
+        &self,
+        mut commands: mpsc::Receiver<Command>,
+        ready: &Ready,
+    ) -> Result<(), InferenceError> {
+        let GenerationOptions { device, ref gpu, threads, precision, .. } = self.options;
         loop {
-            match commands.try_recv() {
-                Ok(command) => obey(&mut generator, command),
-                Err(mpsc::error::TryRecvError::Empty) => break,
-                Err(mpsc::error::TryRecvError::Disconnected) => return Ok(()),
+            let mut proven = false;
+            let outcome = match Place::find(device)? {
+                Place::Cpu => {
+                    let device = device::open_cpu(threads, precision.here())?;
+                    self.serve(device, &mut commands, ready, &mut proven)
+                }
+                Place::Gpu(index) => {
+                    let device = device::open_gpu(index, gpu)?;
+                    self.serve(device, &mut commands, ready, &mut proven)
+                }
+            };
+            match outcome {
+                Err(InferenceError::DeviceLost(_)) if proven => {
+                    tracing::warn!("the device is opened anew");
+                }
+                outcome => return outcome,
             }
         }
-        if let Err(error) = guarded(|| generator.step()) {
-            tracing::error!(%error, "a step failed");
-            if matches!(error, InferenceError::Kernel(trine_kernels::KernelError::Lost(_))) {
-                return Err(error);
+    }
+
+    /// Makes answers until there is nobody left to ask for them, or the device is lost. `proven` is
+    /// set once it has computed something.
+    fn serve<D: DecoderDevice>(
+        &self,
+        device: D,
+        commands: &mut mpsc::Receiver<Command>,
+        ready: &Ready,
+        proven: &mut bool,
+    ) -> Result<(), InferenceError> {
+        let sessions = Sessions::new(device, &self.model, self.options.cache_bytes)?;
+        let name = sessions.device();
+        tracing::info!(device = %name, model = %self.model.path().display(), "decoder started");
+        let generator = Generator::new(sessions, self.tokenizer.clone(), self.options.generator);
+        let mut generator = generator.counted(self.metrics.clone());
+        // When it is opened anew nobody waits for it.
+        let _ = ready.send(Ok(name));
+        loop {
+            if generator.is_idle() {
+                match commands.blocking_recv() {
+                    Some(command) => obey(&mut generator, command),
+                    None => return Ok(()),
+                }
+            }
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => obey(&mut generator, command),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return Ok(()),
+                }
+            }
+            match guarded(|| generator.step()) {
+                Ok(()) => *proven = true,
+                Err(error @ InferenceError::DeviceLost(_)) => {
+                    tracing::error!(%error, "the decoder's device");
+                    return Err(error);
+                }
+                Err(error) => tracing::error!(%error, "a step failed"),
             }
         }
     }

@@ -71,6 +71,11 @@ impl<D: DecoderDevice> Sessions<D> {
         self.device.name()
     }
 
+    /// The device itself.
+    pub fn hardware(&self) -> &D {
+        &self.device
+    }
+
     /// Tokens of a step that the device's buffers hold.
     pub fn most_tokens(&self) -> usize {
         self.device.rows_at_most(self.config().widest())

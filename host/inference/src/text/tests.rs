@@ -51,6 +51,39 @@ fn streams_give_whole_characters_and_the_whole_text() {
     }
 }
 
+/// Whatever tokens a model draws: a stream breaks no character that the whole text has whole.
+#[test]
+fn streams_of_any_tokens_give_the_whole_text() {
+    let tokenizer = tokenizer();
+    let whole: Vec<u32> = tokenizer.encode("é日🦀 héllo wör", true).unwrap();
+    let mut state = 1u64;
+    let mut draw = |below: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for round in 0..2000 {
+        let count = 1 + draw(40);
+        let mut tokens: Vec<u32> = Vec::new();
+        while tokens.len() < count {
+            // Parts of characters, in and out of their order, and any tokens at all.
+            match draw(3) {
+                0 => tokens.push(draw(260) as u32),
+                _ => tokens.extend(&whole[draw(whole.len())..]),
+            }
+        }
+        let (mut stream, mut all) = (TextStream::default(), String::new());
+        for &token in &tokens {
+            all.push_str(&stream.push(&tokenizer, token).unwrap());
+        }
+        all.push_str(&stream.finish(&tokenizer).unwrap());
+        // However many replacements stand for a broken character.
+        let kept = |text: &str| text.chars().filter(|c| *c != '\u{fffd}').collect::<String>();
+        let expected = tokenizer.decode(&tokens).unwrap();
+        assert_eq!(kept(&all), kept(&expected), "round {round}: {tokens:?}");
+    }
+}
+
 #[test]
 fn broken_characters_are_given_up_at_last() {
     let tokenizer = tokenizer();

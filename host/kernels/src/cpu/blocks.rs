@@ -216,6 +216,9 @@ mod avx512 {
 
     use super::{Blocks, COLUMNS, LINE, Rows};
 
+    /// Bytes between what is multiplied and what is fetched.
+    const AHEAD: usize = 8192;
+
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     pub(super) unsafe fn tile<B: Blocks>(
         a: Rows,
@@ -262,7 +265,7 @@ mod avx512 {
                     let mut whole = [[_mm512_setzero_si512(); 2]; ROWS];
                     let mut sums = [0; ROWS];
                     for row in 0..ROWS {
-                        let place = (row * k + first) / 16;
+                        let place = row * (k / 16) + first / 16;
                         sums[row] = *a.sums.get_unchecked(place);
                         if layout.run == 32 {
                             sums[row] += *a.sums.get_unchecked(place + 1);
@@ -271,7 +274,7 @@ mod avx512 {
                     }
                     let words = at.add(LINE).cast::<__m512i>();
                     let x = |row: usize, word: usize| {
-                        let word = *a.words.get_unchecked((row * k + first) / 4 + word);
+                        let word = *a.words.get_unchecked(row * (k / 4) + first / 4 + word);
                         _mm512_set1_epi32(word.cast_signed())
                     };
                     if layout.nibbles {
@@ -300,7 +303,7 @@ mod avx512 {
                     for half in 0..2 {
                         let (d, e) = scales::<B>(head, at, half);
                         for row in 0..ROWS {
-                            let c = *a.scales.get_unchecked((row * k + first) / 32);
+                            let c = *a.scales.get_unchecked(row * (k / 32) + first / 32);
                             let step = _mm512_mul_ps(d, _mm512_set1_ps(c));
                             let sum = _mm512_cvtepi32_ps(whole[row][half]);
                             y[row][half] = _mm512_fmadd_ps(sum, step, y[row][half]);
@@ -309,6 +312,11 @@ mod avx512 {
                                 y[row][half] = _mm512_fnmadd_ps(e, sum, y[row][half]);
                             }
                         }
+                    }
+                    for line in 0..layout.run_bytes() / LINE {
+                        // Weights are read once a step, from memory: several rows of arithmetic on
+                        // each hide from the processor what will be read next. May lie beyond them.
+                        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line * LINE).cast());
                     }
                     at = at.add(layout.run_bytes());
                     first += layout.run;

@@ -1,0 +1,110 @@
+//! Which tokens of a text answer a question, by a reader behind wasi:nn: each token's logit of being
+//! the answer's first and last, and the first token's of there being none (Devlin et al. 2019,
+//! sections 4.2 and 4.3).
+
+use std::ops::Range;
+
+use crate::{Graph, NnError, Tensor};
+use trine_text::tokens::Window;
+
+/// Tokens of a question that are read.
+pub const QUESTION: usize = 64;
+/// Tokens of the longest answer.
+const LONGEST: usize = 40;
+
+/// The logits of some windows, row by row.
+pub struct Spans {
+    width: usize,
+    starts: Vec<f32>,
+    ends: Vec<f32>,
+}
+
+impl Spans {
+    /// Reads windows by one call to the host.
+    pub fn read(graph: &str, windows: &[&Window]) -> Result<Spans, NnError> {
+        let ids = || windows.iter().map(|w| w.encoded.ids.as_slice());
+        let types = windows.iter().map(|w| w.encoded.type_ids.as_slice());
+        let outputs = Graph::load(graph)?.compute(vec![
+            ("input_ids", Tensor::rows(ids(), 0)),
+            ("attention_mask", Tensor::mask(ids())),
+            ("token_type_ids", Tensor::rows(types, 0)),
+        ])?;
+        let width = ids().map(<[u32]>::len).max().unwrap_or(0);
+        let logits = |name: &str| {
+            let (dimensions, logits) = outputs.f32(name)?;
+            if dimensions != [windows.len() as u32, width as u32] {
+                let text = format!("`{graph}` returned `{name}` of shape {dimensions:?}");
+                return Err(NnError::Failed(text));
+            }
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                let text = format!("`{graph}` returned `{name}` that is not finite");
+                return Err(NnError::Failed(text));
+            }
+            Ok(logits)
+        };
+        Ok(Spans { width, starts: logits("start_logits")?, ends: logits("end_logits")? })
+    }
+
+    /// Of each window the span whose logits are largest together, as tokens of its stretch, and its
+    /// margin: those logits less the ones of no answer. No span crosses from one part of the text into
+    /// another, where `part_of` gives each window's tokens their parts. None where a window has no token.
+    pub fn best<'a>(
+        &'a self,
+        windows: &'a [&Window],
+        part_of: impl Fn(usize) -> Vec<usize> + 'a,
+    ) -> impl Iterator<Item = Option<(Range<usize>, f32)>> + 'a {
+        let width = self.width.max(1);
+        let rows = self.starts.chunks_exact(width).zip(self.ends.chunks_exact(width));
+        windows.iter().zip(rows).enumerate().map(move |(number, (window, (starts, ends)))| {
+            best(&part_of(number), window.begin, starts, ends)
+        })
+    }
+}
+
+/// The best span of one window whose tokens, from `begin` on, belong to `parts`.
+fn best(
+    parts: &[usize],
+    begin: usize,
+    starts: &[f32],
+    ends: &[f32],
+) -> Option<(Range<usize>, f32)> {
+    let none = starts.first()? + ends.first()?;
+    let mut best: Option<(Range<usize>, f32)> = None;
+    for (from, part) in parts.iter().enumerate() {
+        let start = starts.get(begin + from)?;
+        let reach = parts.iter().enumerate().skip(from).take(LONGEST);
+        for (to, _) in reach.take_while(|(_, other)| *other == part) {
+            let margin = start + ends.get(begin + to)? - none;
+            if best.as_ref().is_none_or(|(_, highest)| margin > *highest) {
+                best = Some((from..to + 1, margin));
+            }
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_stay_within_a_part() {
+        // The two largest logits are of different parts.
+        let (starts, ends) = ([1.0, 0.0, 5.0, 1.0, 0.0], [0.5, 0.0, 1.0, 2.0, 6.0]);
+        assert_eq!(best(&[0, 0, 1, 1], 1, &starts, &ends), Some((2..4, 5.5)));
+        assert_eq!(best(&[0; 4], 1, &starts, &ends), Some((1..4, 9.5)));
+        assert_eq!(best(&[], 1, &starts, &ends), None);
+        assert_eq!(best(&[0; 9], 1, &starts, &ends), None, "rows that are too short");
+    }
+
+    #[test]
+    fn the_longest_answer_is_bounded() {
+        let mut ends = vec![0.0; 102];
+        (ends[101], ends[41]) = (9.0, 1.0);
+        let mut starts = vec![0.0; 102];
+        starts[2] = 5.0;
+        let (span, margin) = best(&[0; 101], 1, &starts, &ends).unwrap();
+        assert_eq!(margin, 9.0, "a start far from the highest end");
+        assert!(span.end == 101 && span.len() <= LONGEST);
+    }
+}
