@@ -13,6 +13,7 @@ mod collections;
 mod command;
 mod compiled;
 mod cross_encoder;
+mod endings;
 mod evaluation;
 mod fair;
 mod filters;

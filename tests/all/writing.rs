@@ -1,26 +1,19 @@
-//! Answers that a language model writes, over real HTTP: cited, checked, streamed, and ended.
+//! Answers that a language model writes, over real HTTP: cited, checked, and streamed.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use trine_node::{Node, OpenOptions};
 use trine_runtime::{AppOptions, LanguageModels, Limits};
 
-use crate::client::{Raw, post, text};
-use crate::command::{Served, run, trine_with_model};
+use crate::command::{run, trine_with_model};
 use crate::fixture::{Serving, bundle, cache, engine, here, limits, model, store};
 use crate::scripted;
 
-const QUESTION: &str = "How long may a hand tool be kept?";
-/// Tokens of a page of the cache.
-const PAGE: usize = 32;
-
+pub const QUESTION: &str = "How long may a hand tool be kept?";
 const OFF_TOPIC: &str = "Which enzyme unwinds the double helix of DNA?";
 
 /// What the librarian says: one sentence that holds, one that does not, one that cites nothing, and a
@@ -42,7 +35,7 @@ const PIECES: [&str; 12] = [
 const SAID: &str = "A hand tool may be kept for fourteen days [1]. The moon is made of cheese [1]. \
     Nobody asked that.";
 
-fn serve(models: &LanguageModels, limits: Limits) -> Option<Serving> {
+pub fn serve(models: &LanguageModels, limits: Limits) -> Option<Serving> {
     let options = AppOptions {
         limits,
         cache: Some(cache().join("compiled")),
@@ -65,14 +58,14 @@ fn librarian() -> Option<&'static Serving> {
 }
 
 /// A server whose model goes on for ever, and the model.
-fn babbler(name: &str, limits: Limits) -> Option<(Serving, LanguageModels)> {
+pub fn babbler(name: &str, limits: Limits) -> Option<(Serving, LanguageModels)> {
     let path = scripted::model(name, &["bla", " bla bla", ", "], true);
     let models = scripted::models(&path, 256);
     Some((serve(&models, limits)?, models))
 }
 
 /// The events of a stream, by name, and their data.
-fn events(server: &Serving, path: &str, body: &Value) -> Vec<(String, Value)> {
+pub fn events(server: &Serving, path: &str, body: &Value) -> Vec<(String, Value)> {
     let answer = server.connect().say(request(path, body)).all();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -80,7 +73,7 @@ fn events(server: &Serving, path: &str, body: &Value) -> Vec<(String, Value)> {
     parse(&unchunked(body))
 }
 
-fn request(path: &str, body: &Value) -> String {
+pub fn request(path: &str, body: &Value) -> String {
     let body = body.to_string();
     let length = body.len();
     format!(
@@ -250,124 +243,6 @@ fn passages_that_do_not_fit_are_dropped_and_told() {
     let body = json!({ "messages": messages, "max_tokens": 4100 });
     let reply = server.post("/v1/chat/completions", &body);
     assert!(reply.error(400, "invalid_request").contains("too few"), "{reply:?}");
-}
-
-/// Reads until the answer is under way.
-fn begun(address: SocketAddr, body: &Value) -> Raw {
-    let mut connection = Raw::to(address).say(request("/v1/answer", body));
-    assert!(connection.head().starts_with("HTTP/1.1 200 "));
-    connection.until("event: text");
-    connection
-}
-
-/// Waits until the model has nothing to do; that is seen, not waited for. Pages of its cache in use or
-/// kept.
-fn settled(models: &LanguageModels) -> usize {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let model = models.iter().next().unwrap();
-    loop {
-        let counts = runtime.block_on(model.generations().counts()).unwrap();
-        if counts.free + counts.kept == counts.pages {
-            return counts.kept;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[test]
-fn a_client_that_goes_away_ends_the_work() {
-    let limits = Limits { timeout: Duration::from_secs(3600), ..limits() };
-    let Some((server, models)) = babbler("babbler", limits) else { return };
-    let body = json!({ "query": QUESTION, "stream": true, "max_tokens": 100_000 });
-    for _ in 0..5 {
-        drop(begun(server.address, &body));
-    }
-    // All that was to be written would have filled half of the context.
-    let kept = settled(&models);
-    assert!(kept < scripted::CONTEXT / 2 / PAGE, "{kept} pages");
-    server.join();
-}
-
-#[test]
-fn a_request_that_used_its_tokens_up_is_told_so() {
-    let limits = Limits { language_tokens: 6000, ..limits() };
-    let Some((server, models)) = babbler("spender", limits) else { return };
-    let mut body = json!({ "query": QUESTION, "stream": true, "max_tokens": 50_000 });
-    let events = events(&server, "/v1/answer", &body);
-    let (name, error) = events.last().unwrap();
-    assert_eq!((name.as_str(), &error["error"]["code"]), ("error", &json!("over_budget")));
-    assert!(events.iter().filter(|(name, _)| name == "text").count() > 100);
-    body["stream"] = json!(false);
-    server.post("/v1/answer", &body).error(422, "over_budget");
-    settled(&models);
-    server.join();
-}
-
-#[test]
-fn a_request_that_used_its_time_up_is_told_so() {
-    let limits = Limits { language_time: Duration::from_millis(50), ..limits() };
-    let Some((server, models)) = babbler("dawdler", limits) else { return };
-    let body = json!({ "query": QUESTION, "stream": true, "max_tokens": 100_000 });
-    let events = events(&server, "/v1/answer", &body);
-    let (name, error) = events.last().unwrap();
-    assert_eq!((name.as_str(), &error["error"]["code"]), ("error", &json!("over_budget")));
-    assert!(error["error"]["message"].as_str().unwrap().contains("seconds"), "{error}");
-    settled(&models);
-    server.join();
-}
-
-#[test]
-fn what_the_cache_has_no_room_for_is_refused() {
-    let path = scripted::model("forgetful", &["bla"], true);
-    let models = scripted::models(&path, 1);
-    let Some(server) = serve(&models, limits()) else { return };
-    let body = json!({ "query": QUESTION, "max_tokens": 100_000 });
-    assert!(server.post("/v1/answer", &body).error(400, "invalid_request").contains("cache"));
-    server.join();
-}
-
-/// A request of each ending: the client gone, the budget used up, the answer cut.
-fn all_endings(address: SocketAddr) {
-    let gone = json!({ "query": QUESTION, "stream": true, "max_tokens": 3000 });
-    drop(begun(address, &gone));
-    let spent = json!({ "query": QUESTION, "max_tokens": 10_000 }).to_string();
-    post(address, "/v1/answer", spent.as_bytes()).error(422, "over_budget");
-    let cut = json!({ "query": QUESTION, "max_tokens": 50 }).to_string();
-    let cut = post(address, "/v1/answer", cut.as_bytes()).ok();
-    assert_eq!(cut["finish_reason"], "length");
-}
-
-/// Resident memory of a process in KiB, where the system tells.
-fn resident(process: u32) -> Option<usize> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().split(' ').next()?.parse().ok()
-}
-
-#[test]
-fn answers_of_all_endings_leave_nothing_behind() {
-    let Some(bundle) = bundle() else { return };
-    let path = scripted::model("forgotten", &["bla", " bla bla", ", "], true);
-    let more =
-        ["--metrics", "127.0.0.1:0", "--kv-cache", "64", "--model-tokens", "6000", "--model"];
-    let server = Served::start(bundle, &[&more[..], &[path.to_str().unwrap()]].concat());
-    (0..6).for_each(|_| all_endings(server.address));
-    let before = resident(server.child.id());
-    (0..12).for_each(|_| all_endings(server.address));
-    let counted = |name: &str| {
-        let name = format!("trine_language_model_{name}{{model=\"forgotten\"}} ");
-        let text = text(server.metrics.unwrap(), "/metrics");
-        let line = text.lines().find_map(|line| line.strip_prefix(&name));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<u64>().unwrap()
-    };
-    while counted("completions_open") > 0 {
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert!(counted("completions_total") >= 36);
-    assert!(counted("cached_tokens_total") > 0);
-    if let (Some(before), Some(after)) = (before, resident(server.child.id())) {
-        assert!(after < before + (24 << 10), "{before} KiB, then {after} KiB");
-    }
 }
 
 #[test]
