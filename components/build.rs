@@ -6,14 +6,15 @@ use std::fs;
 use anyhow::Result;
 use trine_build_guest::{Place, build, watch};
 
-const GUESTS: [&str; 5] = ["gateway", "retriever", "reranker", "generator", "searcher"];
+const GUESTS: [&str; 6] = ["gateway", "retriever", "reranker", "generator", "writer", "searcher"];
 
 /// What guests are made of.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "components/gateway",
     "components/retriever",
     "components/reranker",
     "components/generator",
+    "components/writer",
     "components/searcher",
     "components/guest-nn",
     "components/index",

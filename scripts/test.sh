@@ -5,6 +5,7 @@
 #                          with a word when it is not there
 #   TRINE_REQUIRE_GPU=1    fails where there is no Vulkan adapter, be it software (mesa-vulkan-drivers), instead of
 #                          skipping the GPU's half of the tests with a word
+#   PYTHON=FILE            a Python with the package openai; its test is skipped with a word where there is none
 #   TRINE_LOAD_SECONDS=60  how long the load test runs (10 by default)
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -25,6 +25,9 @@ pub const ALL: [Component; 4] = [
     component!("generator.wasm"),
 ];
 
+/// A language model in front of the generator; where a host has none, an application is whole without it.
+pub const WRITER: Component = component!("writer.wasm");
+
 /// The index alone, for measurements: no part of an application.
 pub const SEARCHER: Component = component!("searcher.wasm");
 

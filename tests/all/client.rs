@@ -105,9 +105,7 @@ impl Serving {
 
     /// A connection for saying anything on.
     pub fn connect(&self) -> Raw {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(HUNG)).unwrap();
-        Raw(stream)
+        Raw::to(self.address)
     }
 }
 
@@ -115,6 +113,13 @@ impl Serving {
 pub struct Raw(TcpStream);
 
 impl Raw {
+    /// A connection to an address.
+    pub fn to(address: SocketAddr) -> Raw {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(HUNG)).unwrap();
+        Raw(stream)
+    }
+
     /// Says these bytes; that the server has hung up meanwhile is no error here.
     pub fn say(mut self, bytes: impl AsRef<[u8]>) -> Raw {
         let _ = self.0.write_all(bytes.as_ref());
@@ -161,6 +166,16 @@ impl Raw {
             bytes.push(byte[0]);
         }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Reads on until the server has said these words.
+    pub fn until(&mut self, words: &str) {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(words.as_bytes()) {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).expect("the server hung up");
+            bytes.push(byte[0]);
+        }
     }
 
     /// Whether the server says something within so long.

@@ -200,7 +200,8 @@ pub fn open_on(
     store: &ModelStore,
     limits: Limits,
 ) -> Result<Node, NodeError> {
-    let app = AppOptions { limits, cache: Some(cache().join("compiled")), answers: None };
+    let cache = Some(cache().join("compiled"));
+    let app = AppOptions { limits, cache, ..AppOptions::default() };
     trine_node::open(bundle, &OpenOptions { engine, app }, store)
 }
 
@@ -241,7 +242,8 @@ impl Serving {
         Serving::over(open_on(engine, bundle, &store, limits).unwrap())
     }
 
-    fn over(node: Node) -> Serving {
+    /// Serves what is open already.
+    pub fn over(node: Node) -> Serving {
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {

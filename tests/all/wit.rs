@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trine_components::{ALL, by_file};
+use trine_components::{ALL, WRITER, by_file};
 use wit_component::DecodedWasm;
 use wit_parser::{Resolve, WorldId};
 
@@ -44,6 +44,20 @@ fn the_stages_import_wasi_nn_and_types_and_nothing_else() {
     }
 }
 
+/// It takes everything but the language model from the stages that stand already.
+#[test]
+fn the_writer_imports_language_models_and_two_stages() {
+    let imported = imports(WRITER.bytes);
+    let expected = [
+        "trine:inference/generation@0.1.0",
+        "trine:rag/generator@0.1.0",
+        "trine:rag/reranker@0.1.0",
+        "trine:rag/types@0.1.0",
+    ];
+    assert_eq!(imported, set(&expected));
+    assert_eq!(exports(WRITER.bytes), set(&["trine:rag/generator@0.1.0"]));
+}
+
 #[test]
 fn the_gateway_imports_the_stages_and_what_a_service_needs() {
     let gateway = by_file("gateway.wasm").unwrap();
@@ -55,6 +69,7 @@ fn the_gateway_imports_the_stages_and_what_a_service_needs() {
         "trine:rag/retriever@0.1.0",
         "trine:rag/types@0.1.0",
         "wasi:clocks/monotonic-clock@0.3.0",
+        "wasi:clocks/system-clock@0.3.0",
         "wasi:clocks/types@0.3.0",
         "wasi:http/types@0.3.0",
     ]);
@@ -75,9 +90,11 @@ fn each_component_fits_its_world() {
         ("retriever.wasm", "retriever-component"),
         ("reranker.wasm", "reranker-component"),
         ("generator.wasm", "generator-component"),
+        ("writer.wasm", "writer-component"),
     ] {
         let world = resolve.select_world(&[package], Some(name)).unwrap();
-        let fits = wit_component::targets(&resolve, world, by_file(file).unwrap(), false);
+        let component = by_file(file).unwrap_or(WRITER.bytes);
+        let fits = wit_component::targets(&resolve, world, component, false);
         fits.unwrap_or_else(|e| panic!("{file} does not fit world {name}: {e:?}"));
     }
     let retriever = resolve.select_world(&[package], Some("retriever-component")).unwrap();

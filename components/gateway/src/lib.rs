@@ -1,15 +1,23 @@
 //! The gateway: HTTP in, the three stages in between, JSON out.
 //!
-//! It holds no model and no index; `routes` says what can be asked, `pipeline` calls the stages,
-//! `fields`, `request` and `reply` are the JSON, `problem` chooses every error's status.
+//! It holds no model and no index; `routes` says what can be asked, `answering` and `pipeline` call
+//! the stages, `fields`, `request` and `reply` are the JSON, `events` streams an answer, `messages` and
+//! `chat` are OpenAI's shape of it, `problem` chooses every error's status.
 
+mod answering;
+mod chat;
 mod defaults;
+mod events;
 mod fields;
+mod messages;
 mod pipeline;
 mod problem;
 mod reply;
 mod request;
 mod routes;
+mod search;
+mod writing;
+mod written;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {
@@ -20,7 +28,7 @@ mod bindings {
     });
 }
 
-use spin_sdk::http::{FullBody, IntoResponse, Request, Response};
+use spin_sdk::http::{BoxBody, FullBody, IntoResponse, Request, Response, box_body};
 use spin_sdk::http_service;
 
 /// Answers one request; the host gives each a fresh instance.
@@ -30,20 +38,33 @@ async fn handle(request: Request) -> impl IntoResponse {
     respond(reply)
 }
 
-/// A status, extra headers, and JSON.
+/// A status, headers, and a body: JSON, or events as they come.
 struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+    media_type: &'static str,
+    body: BoxBody,
 }
 
-fn respond(reply: Reply) -> anyhow::Result<Response<FullBody<bytes::Bytes>>> {
+impl Reply {
+    fn json(status: u16, headers: Vec<(&'static str, String)>, json: String) -> Reply {
+        let body = box_body(FullBody::new(bytes::Bytes::from(json)));
+        Reply { status, headers, media_type: "application/json; charset=utf-8", body }
+    }
+
+    fn events(events: events::EventStream) -> Reply {
+        let body = box_body(events);
+        Reply { status: 200, headers: vec![], media_type: "text/event-stream", body }
+    }
+}
+
+fn respond(reply: Reply) -> anyhow::Result<Response<BoxBody>> {
     let mut response = Response::builder()
         .status(reply.status)
-        .header("content-type", "application/json; charset=utf-8")
+        .header("content-type", reply.media_type)
         .header("cache-control", "no-store");
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
-    Ok(response.body(FullBody::new(reply.body.into()))?)
+    Ok(response.body(reply.body)?)
 }

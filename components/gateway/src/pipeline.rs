@@ -1,180 +1,34 @@
-//! Retrieve, rerank, generate: one straight line.
+//! One stage alone, and what stages have in common; `answering` has all three.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::bindings::trine::rag::generator::{self, FinishReason, GenerationOptions, Part};
-use crate::bindings::trine::rag::reranker::{self, RerankOptions, Reranking, Scoring};
-use crate::bindings::trine::rag::retriever::{self, Surroundings};
+use crate::bindings::trine::rag::reranker::{self, RerankOptions, Scoring};
+use crate::bindings::trine::rag::retriever;
 use crate::bindings::trine::rag::types::{Candidate, Error, Passage, Ranked};
 use crate::defaults::Defaults;
 use crate::problem::Problem;
 use crate::reply::{
-    AnswerReply, AnswerSpan, CitationReply, HealthReply, ModelsReply, PassageReply, ReadingReply,
-    RerankReply, RerankResult, RetrieveReply, Timings,
+    HealthReply, PassageReply, ReadingReply, RerankReply, RerankResult, RetrieveReply, Timings,
 };
-use crate::request::{AnswerRequest, RerankPassage, RerankRequest, RetrieveRequest};
+use crate::request::{RerankPassage, RerankRequest, RetrieveRequest};
 use spin_sdk::wasip3::clocks::monotonic_clock;
 
-/// What an answer says when no passage supports one.
-const NOT_FOUND: &str = "Not found in these documents.";
-
-/// Passages around those kept that the generator is given at most.
-const MOST_CONTEXT: usize = 200;
-
-/// Upper bound on the tokens a language model writes, until requests may set it.
-const MAX_TOKENS: u32 = 512;
-
 /// Time since a mark, in milliseconds.
-struct Stopwatch(u64);
+pub struct Stopwatch(u64);
 
 impl Stopwatch {
-    fn start() -> Stopwatch {
+    pub fn start() -> Stopwatch {
         Stopwatch(monotonic_clock::now())
     }
 
-    fn ms(&self) -> f64 {
+    pub fn ms(&self) -> f64 {
         Duration::from_nanos(monotonic_clock::now() - self.0).as_secs_f64() * 1e3
     }
 }
 
 /// The stages' errors, with the stage's name.
-fn at(stage: &'static str) -> impl Fn(Error) -> Problem {
+pub fn at(stage: &'static str) -> impl Fn(Error) -> Problem {
     move |error| Problem::Stage { stage, error }
-}
-
-/// All three stages.
-pub fn answer(request: AnswerRequest, defaults: Defaults) -> Result<AnswerReply, Problem> {
-    let total = Stopwatch::start();
-    let AnswerRequest { search, top_n, fuse, max_sentences, threshold } = request;
-    let query = &search.query;
-
-    let options = search.options(defaults.top_k, false);
-    let retrieval = retriever::retrieve(query, &options).map_err(at("retriever"))?;
-    let retrieve_ms = total.ms();
-
-    let clock = Stopwatch::start();
-    let options = RerankOptions { top_n: top_n.unwrap_or(defaults.top_n), fuse };
-    let reranking =
-        reranker::rerank(query, &retrieval.candidates, options).map_err(at("reranker"))?;
-    let rerank_ms = clock.ms();
-
-    let clock = Stopwatch::start();
-    let pair_warning = pair_warning(&reranking);
-    let reading = read(reranking.ranked, search.context)?;
-    let options = GenerationOptions { max_sentences, max_tokens: MAX_TOKENS, threshold };
-    let answer = generator::generate(query, &reading.passages, options).map_err(at("generator"))?;
-    let (text, citations) = collect(&answer, &reading.passages)?;
-    let summary = answer.summary();
-    let generate_ms = clock.ms();
-
-    let abstained = summary.reason == FinishReason::Abstained;
-    let mut warnings = query_warnings(retrieval.truncated_tokens);
-    warnings.extend(pair_warning);
-    warnings.extend(context_warning(&reading));
-    if summary.passages_dropped > 0 {
-        let dropped = summary.passages_dropped;
-        warnings.push(format!("{dropped} passages did not fit the generator and were not read"));
-    }
-    Ok(AnswerReply {
-        reading: ReadingReply::of(&retrieval),
-        short_answer: citations.first().and_then(|c| c.answer.as_ref()).map(|a| a.text.clone()),
-        answer: if abstained { NOT_FOUND.to_owned() } else { text },
-        abstained,
-        finish_reason: finish_reason(summary.reason),
-        evidence: summary.evidence,
-        threshold: summary.threshold,
-        citations,
-        passages: Some(reading.reply(&retrieval.candidates)),
-        supporting_docs: None,
-        warnings,
-        models: ModelsReply {
-            reranker: reranking.model,
-            scoring: scoring(reranking.scoring),
-            generator: summary.model,
-        },
-        timings_ms: Timings {
-            retrieve: Some(retrieve_ms),
-            rerank: Some(rerank_ms),
-            generate: Some(generate_ms),
-            total: total.ms(),
-        },
-        query: search.query,
-    })
-}
-
-/// What the generator reads: what the reranker kept, and behind it what is around that.
-struct Reading {
-    passages: Vec<Ranked>,
-    /// For each passage behind what was kept, the place of the one it surrounds.
-    context_of: Vec<u32>,
-    /// Passages that were left out.
-    dropped: usize,
-}
-
-fn read(kept: Vec<Ranked>, context: Option<Surroundings>) -> Result<Reading, Problem> {
-    let ids: Vec<u32> = kept.iter().map(|ranked| ranked.passage.id).collect();
-    let mut reading = Reading { passages: kept, context_of: vec![], dropped: 0 };
-    let Some(context) = context else { return Ok(reading) };
-    let mut seen: HashSet<u32> = ids.iter().copied().collect();
-    for (place, id) in ids.into_iter().enumerate() {
-        let Ranked { score, fused_score, retrieval_score, .. } = reading.passages[place];
-        let around = retriever::around(id, context).map_err(at("retriever"))?;
-        for passage in around.into_iter().filter(|passage| seen.insert(passage.id)) {
-            if reading.context_of.len() == MOST_CONTEXT {
-                reading.dropped += 1;
-                continue;
-            }
-            reading.context_of.push(place as u32);
-            reading.passages.push(Ranked {
-                passage,
-                score,
-                fused_score,
-                retrieval_score,
-                truncated_tokens: 0,
-            });
-        }
-    }
-    Ok(reading)
-}
-
-impl Reading {
-    fn reply(&self, candidates: &[Candidate]) -> Vec<PassageReply> {
-        let (kept, context) = self.passages.split_at(self.passages.len() - self.context_of.len());
-        let kept = kept.iter().map(|ranked| PassageReply::ranked(ranked, candidates));
-        let context = self.context_of.iter().zip(context);
-        kept.chain(context.map(|(of, ranked)| PassageReply::context_of(*of, &ranked.passage)))
-            .collect()
-    }
-}
-
-/// Pulls the answer's parts to the end.
-fn collect(
-    answer: &generator::Answer,
-    passages: &[Ranked],
-) -> Result<(String, Vec<CitationReply>), Problem> {
-    let mut text = String::new();
-    let mut citations = Vec::new();
-    while let Some(part) = answer.next().map_err(at("generator"))? {
-        match part {
-            Part::Text(piece) => text.push_str(&piece),
-            Part::Citation(c) => {
-                let Some(cited) = passages.get(c.passage as usize) else {
-                    let error = format!("cited passage {} of {}", c.passage, passages.len());
-                    return Err(at("generator")(Error::Inference(error)));
-                };
-                citations.push(CitationReply {
-                    source: cited.passage.source.clone(),
-                    start: c.start,
-                    end: c.end,
-                    answer: AnswerSpan::within(&c),
-                    quote: c.quote,
-                    passage: c.passage,
-                });
-            }
-        }
-    }
-    Ok((text, citations))
 }
 
 /// The first stage alone.
@@ -260,7 +114,7 @@ fn candidate(passage: RerankPassage, id: u32) -> Candidate {
     Candidate { passage, score, dense_score: None, lexical_score: None, highlights: vec![] }
 }
 
-fn query_warnings(truncated: u32) -> Vec<String> {
+pub fn query_warnings(truncated: u32) -> Vec<String> {
     let cut = (truncated > 0).then(|| {
         format!(
             "the query is longer than the embedder's window: {truncated} of its tokens were not read"
@@ -269,29 +123,9 @@ fn query_warnings(truncated: u32) -> Vec<String> {
     cut.into_iter().collect()
 }
 
-fn pair_warning(reranking: &Reranking) -> Option<String> {
-    let cut = reranking.ranked.iter().filter(|r| r.truncated_tokens > 0).count();
-    let all = reranking.ranked.len();
-    (cut > 0).then(|| format!("the reranker's window cut {cut} of {all} passages"))
-}
-
-fn context_warning(reading: &Reading) -> Option<String> {
-    let dropped = reading.dropped;
-    let text = format!("{dropped} passages around those kept were too many and were not read");
-    (dropped > 0).then_some(text)
-}
-
-fn scoring(scoring: Scoring) -> &'static str {
+pub fn scoring(scoring: Scoring) -> &'static str {
     match scoring {
         Scoring::CrossEncoder => "cross-encoder",
         Scoring::LateInteraction => "late-interaction",
-    }
-}
-
-fn finish_reason(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
-        FinishReason::Abstained => "abstained",
     }
 }

@@ -31,6 +31,16 @@ pub enum Problem {
 impl Problem {
     /// `{"error": {"code", "message"}}` under the status that fits.
     pub fn reply(self) -> Reply {
+        let (status, headers, error) = self.parts();
+        Reply::json(status, headers, error.to_string())
+    }
+
+    /// The same for a body that has begun.
+    pub fn error(self) -> serde_json::Value {
+        self.parts().2
+    }
+
+    fn parts(self) -> (u16, Vec<(&'static str, String)>, serde_json::Value) {
         let mut headers = Vec::new();
         let (status, code, message) = match self {
             Problem::Invalid(text) => (400, "invalid_request", text),
@@ -47,13 +57,14 @@ impl Problem {
                     headers.push(("retry-after", "1".to_owned()));
                     (503, "busy", text)
                 }
+                Error::OverBudget(text) => (422, "over_budget", text),
                 Error::Inference(text) => (500, "inference_failed", format!("{stage}: {text}")),
                 Error::NotInitialized(text) => {
                     (500, "not_initialized", format!("{stage}: {text}; build the bundle again"))
                 }
             },
         };
-        let body = serde_json::json!({ "error": { "code": code, "message": message } });
-        Reply { status, headers, body: body.to_string().into_bytes() }
+        let error = serde_json::json!({ "error": { "code": code, "message": message } });
+        (status, headers, error)
     }
 }

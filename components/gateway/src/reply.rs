@@ -8,6 +8,7 @@ use trine_text::snippet::snippet;
 use crate::bindings::trine::rag::generator::Citation;
 use crate::bindings::trine::rag::retriever::Retrieval;
 use crate::bindings::trine::rag::types::{Candidate, Passage, Ranked, Span};
+use crate::written::{SentenceReply, UsageReply};
 
 /// Milliseconds each stage took, as the gateway saw it.
 #[derive(Debug, Default, Serialize)]
@@ -187,7 +188,7 @@ impl SnippetReply {
 }
 
 /// What the retriever read the query as, where that is not as it was written.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct ReadingReply {
     /// The parts that were searched for, when the question was split.
     #[serde(skip_serializing_if = "is_empty")]
@@ -256,7 +257,7 @@ pub struct AnswerSpan {
 }
 
 /// The models that took part.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct ModelsReply {
     /// The reranker's model.
     pub reranker: String,
@@ -267,7 +268,7 @@ pub struct ModelsReply {
 }
 
 /// `POST /v1/answer`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct AnswerReply {
     /// The question.
     pub query: String,
@@ -289,6 +290,9 @@ pub struct AnswerReply {
     pub threshold: f32,
     /// Support, in the order of the answer's sentences.
     pub citations: Vec<CitationReply>,
+    /// The sentences that a language model wrote, in order.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub sentences: Vec<SentenceReply>,
     /// What the reranker kept, best first, and then what is around it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passages: Option<Vec<PassageReply>>,
@@ -299,6 +303,9 @@ pub struct AnswerReply {
     pub warnings: Vec<String>,
     /// Who answered.
     pub models: ModelsReply,
+    /// What a language model read and wrote, where one answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageReply>,
     /// How long it took.
     pub timings_ms: Timings,
 }

@@ -1,68 +1,25 @@
 //! What callers send, checked.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
-use crate::bindings::trine::rag::retriever::{Fusion, Mode, RetrievalOptions, Surroundings};
-use crate::fields::{Fields, refused};
+use crate::bindings::trine::rag::generator::{Message, Writing};
+use crate::fields::Fields;
 use crate::problem::Problem;
+use crate::search::Search;
+use crate::writing::read_writing;
 
 /// Candidates and passages one request may ask for.
-const MOST: u32 = 200;
+pub const MOST: u32 = 200;
 /// Bytes a question may have; far beyond any model's window, whose cut is reported.
 const LONGEST_QUERY: usize = 16 * 1024;
-/// Passages before and after one.
-const MOST_NEIGHBOURS: u32 = 10;
-/// Passages that a section is cut to.
-const LONGEST_SECTION: u32 = 20;
 /// Bytes of a snippet when a request does not say: about two lines.
 const SNIPPET: u32 = 240;
 /// Bytes a snippet may have.
 const LONGEST_SNIPPET: u32 = 4000;
-
-/// What the first stage is asked, whichever route asks it.
-#[derive(Clone, Debug)]
-pub struct Search {
-    /// The question.
-    pub query: String,
-    /// Candidates to fetch; the application's default when absent.
-    pub top_k: Option<u32>,
-    /// What belongs to each passage that is kept.
-    pub context: Option<Surroundings>,
-    /// The rest, with 0 for `top-k`.
-    options: RetrievalOptions,
-}
-
-impl Search {
-    /// Reads its fields; the query's name is the route's to say.
-    fn read(fields: &mut Fields, query: &'static str) -> Result<Search, Problem> {
-        // Whether an answer may be one given before: the server's to say, which keeps them.
-        is_auto(fields, "cache")?;
-        Ok(Search {
-            query: read_query(fields, query)?,
-            top_k: fields.number("top_k", 1..=MOST)?,
-            context: read_context(fields)?,
-            options: RetrievalOptions {
-                top_k: 0,
-                mode: read_mode(fields)?,
-                fusion: read_fusion(fields)?,
-                exact: fields.take("exact", "true or false")?.unwrap_or(false),
-                filter: read_filter(fields)?,
-                diversity: fields.number("diversity", 0.0..=1.0)?,
-                per_document: fields.number("per_document", 1..=MOST)?,
-                decompose: is_auto(fields, "decompose")?,
-                spelling: is_auto(fields, "spelling")?,
-                highlight: false,
-            },
-        })
-    }
-
-    /// The retriever's options, where `top_k` is what is fetched unless the request says.
-    pub fn options(&self, top_k: u32, highlight: bool) -> RetrievalOptions {
-        let top_k = self.top_k.unwrap_or(top_k);
-        RetrievalOptions { top_k, highlight, ..self.options.clone() }
-    }
-}
+/// Tokens that a language model writes when a request does not say.
+const MAX_TOKENS: u32 = 512;
+/// Tokens that one may be asked for.
+const MOST_TOKENS: u32 = 131_072;
 
 /// `POST /v1/answer`, and `GET /answer` with `q` for `query`.
 #[derive(Clone, Debug)]
@@ -77,6 +34,14 @@ pub struct AnswerRequest {
     pub max_sentences: u32,
     /// Evidence under which the generator abstains; its own default when absent.
     pub threshold: Option<f32>,
+    /// Tokens that a language model may write.
+    pub max_tokens: u32,
+    /// Who answers; the preferred model when absent.
+    pub model: Option<String>,
+    /// How a language model is asked.
+    pub writing: Writing,
+    /// Whether the answer is sent while it is made.
+    pub stream: bool,
 }
 
 impl AnswerRequest {
@@ -90,13 +55,36 @@ impl AnswerRequest {
         AnswerRequest::read(Fields::of_query_string(text)?, "q")
     }
 
+    /// Reads what is left of a chat's fields.
+    pub fn of_chat(
+        mut fields: Fields,
+        question: String,
+        history: Vec<Message>,
+    ) -> Result<AnswerRequest, Problem> {
+        check_query(&question)?;
+        let newer = fields.number("max_completion_tokens", 1..=MOST_TOKENS)?;
+        let mut request = AnswerRequest::fields(fields, question)?;
+        request.max_tokens = newer.unwrap_or(request.max_tokens);
+        request.writing.history = history;
+        Ok(request)
+    }
+
     fn read(mut fields: Fields, query: &'static str) -> Result<AnswerRequest, Problem> {
+        let query = read_query(&mut fields, query)?;
+        AnswerRequest::fields(fields, query)
+    }
+
+    fn fields(mut fields: Fields, query: String) -> Result<AnswerRequest, Problem> {
         let request = AnswerRequest {
             search: Search::read(&mut fields, query)?,
             top_n: fields.number("top_n", 1..=MOST)?,
             fuse: fields.take("fuse", "true or false")?.unwrap_or(true),
             max_sentences: fields.number("max_sentences", 1..=20)?.unwrap_or(3),
             threshold: fields.number("threshold", 0.0..=1.0)?,
+            max_tokens: fields.number("max_tokens", 1..=MOST_TOKENS)?.unwrap_or(MAX_TOKENS),
+            model: fields.take("model", "a model's name")?,
+            writing: read_writing(&mut fields)?,
+            stream: fields.take("stream", "true or false")?.unwrap_or(false),
         };
         fields.end()?;
         Ok(request)
@@ -117,7 +105,10 @@ impl RetrieveRequest {
     pub fn from_json(text: &str) -> Result<RetrieveRequest, Problem> {
         let mut fields = Fields::of_json(text)?;
         let request = RetrieveRequest {
-            search: Search::read(&mut fields, "query")?,
+            search: {
+                let query = read_query(&mut fields, "query")?;
+                Search::read(&mut fields, query)?
+            },
             snippet: fields.number("snippet", 0..=LONGEST_SNIPPET)?.unwrap_or(SNIPPET),
         };
         fields.end()?;
@@ -205,66 +196,6 @@ fn read_query(fields: &mut Fields, name: &'static str) -> Result<String, Problem
     Ok(query)
 }
 
-fn read_mode(fields: &mut Fields) -> Result<Mode, Problem> {
-    Ok(match fields.word("mode", &["hybrid", "dense", "lexical"])? {
-        Some(1) => Mode::Dense,
-        Some(2) => Mode::Lexical,
-        _ => Mode::Hybrid,
-    })
-}
-
-/// `"weighted"`, or `{"reciprocal_rank": 60}`.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FusionField {
-    Weighted,
-    ReciprocalRank(f32),
-}
-
-fn read_fusion(fields: &mut Fields) -> Result<Fusion, Problem> {
-    let allowed = "\"weighted\" or {\"reciprocal_rank\": k} with k greater than 0";
-    match fields.take("fusion", allowed)? {
-        None | Some(FusionField::Weighted) => Ok(Fusion::Weighted),
-        Some(FusionField::ReciprocalRank(k)) if k > 0.0 && k.is_finite() => {
-            Ok(Fusion::ReciprocalRank(k))
-        }
-        Some(FusionField::ReciprocalRank(k)) => Err(refused("reciprocal_rank", k, "above 0")),
-    }
-}
-
-/// `{"neighbours": 2}`, or `"section"`.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ContextField {
-    Neighbours(u32),
-    Section,
-}
-
-fn read_context(fields: &mut Fields) -> Result<Option<Surroundings>, Problem> {
-    let allowed =
-        format!("\"section\" or {{\"neighbours\": n}} with n from 1 to {MOST_NEIGHBOURS}");
-    match fields.take("context", &allowed)? {
-        None => Ok(None),
-        Some(ContextField::Section) => Ok(Some(Surroundings::Section(LONGEST_SECTION))),
-        Some(ContextField::Neighbours(n @ 1..=MOST_NEIGHBOURS)) => {
-            Ok(Some(Surroundings::Neighbours(n)))
-        }
-        Some(ContextField::Neighbours(n)) => {
-            Err(refused("neighbours", n, format!("1 to {MOST_NEIGHBOURS}")))
-        }
-    }
-}
-
-/// A condition, which the retriever reads: as text, in its own order of names.
-fn read_filter(fields: &mut Fields) -> Result<Option<String>, Problem> {
-    let filter = fields.take::<Map<String, Value>>("filter", "a JSON object")?;
-    Ok(filter.map(|filter| Value::Object(filter).to_string()))
-}
-
-fn is_auto(fields: &mut Fields, name: &'static str) -> Result<bool, Problem> {
-    Ok(fields.word(name, &["auto", "off"])? != Some(1))
-}
-
 fn check_query(query: &str) -> Result<(), Problem> {
     let wrong = if query.trim().is_empty() {
         "the query is empty".to_owned()
@@ -281,6 +212,8 @@ fn check_query(query: &str) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bindings::trine::rag::retriever::{Fusion, Mode, Surroundings};
+    use crate::search::LONGEST_SECTION;
 
     fn asked(text: &str) -> Search {
         AnswerRequest::from_query_string(text).unwrap().search

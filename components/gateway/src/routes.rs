@@ -5,7 +5,11 @@ use spin_sdk::http::body::IncomingBodyExt;
 use spin_sdk::http::{Method, Request};
 
 use crate::Reply;
+use crate::answering::Answering;
+use crate::chat::{self, Chat};
 use crate::defaults::Defaults;
+use crate::events::{AnswerEvents, EventStream};
+use crate::messages::ChatRequest;
 use crate::pipeline;
 use crate::problem::Problem;
 use crate::request::{AnswerRequest, RerankRequest, RetrieveRequest};
@@ -17,13 +21,37 @@ pub async fn dispatch(request: Request) -> Result<Reply, Problem> {
         "/answer" => {
             wants(&request, Method::GET, "GET")?;
             let asked = AnswerRequest::from_query_string(request.uri().query().unwrap_or(""))?;
-            let mut reply = pipeline::answer(asked, Defaults::read().await?)?;
+            if asked.stream {
+                let answering = Answering::start(asked, Defaults::read().await?)?;
+                return Ok(Reply::events(EventStream::new(answering, AnswerEvents)));
+            }
+            let mut reply = Answering::start(asked, Defaults::read().await?)?.finish()?;
             reply.supporting_docs = reply.passages.take();
             json(&reply)
         }
         "/v1/answer" => {
             let asked = AnswerRequest::from_json(&body(request).await?)?;
-            json(&pipeline::answer(asked, Defaults::read().await?)?)
+            let stream = asked.stream;
+            let answering = Answering::start(asked, Defaults::read().await?)?;
+            match stream {
+                true => Ok(Reply::events(EventStream::new(answering, AnswerEvents))),
+                false => json(&answering.finish()?),
+            }
+        }
+        "/v1/chat/completions" => {
+            let ChatRequest { answer, include_usage } =
+                ChatRequest::from_json(&body(request).await?)?;
+            let stream = answer.stream;
+            let chat = Chat::now(answer.model.clone(), include_usage);
+            let answering = Answering::start(answer, Defaults::read().await?)?;
+            match stream {
+                true => Ok(Reply::events(EventStream::new(answering, chat))),
+                false => json(&chat.completion(&answering.finish()?)),
+            }
+        }
+        "/v1/models" | "/models" => {
+            wants(&request, Method::GET, "GET")?;
+            json(&chat::models())
         }
         "/v1/retrieve" => {
             let asked = RetrieveRequest::from_json(&body(request).await?)?;
@@ -36,7 +64,7 @@ pub async fn dispatch(request: Request) -> Result<Reply, Problem> {
         }
         other => Err(Problem::NotFound(format!(
             "nothing is at {other}; there are GET /answer?q=, POST /v1/answer, POST /v1/retrieve, \
-             POST /v1/rerank and GET /health"
+             POST /v1/rerank, POST /v1/chat/completions, GET /v1/models and GET /health"
         ))),
     }
 }
@@ -58,7 +86,7 @@ async fn body(request: Request) -> Result<String, Problem> {
 }
 
 fn json(reply: &impl Serialize) -> Result<Reply, Problem> {
-    let body = serde_json::to_vec(reply)
+    let body = serde_json::to_string(reply)
         .map_err(|e| Problem::Invalid(format!("the answer cannot be written as JSON: {e}")))?;
-    Ok(Reply { status: 200, headers: vec![], body })
+    Ok(Reply::json(200, vec![], body))
 }

@@ -10,9 +10,8 @@ use std::ops::Range;
 
 use trine_guest_nn::SentenceEncoder;
 use trine_guest_nn::bindings::trine::rag::types::{Error, Passage, Ranked};
-use trine_text::markdown::{self, BlockKind};
 use trine_text::passage_input;
-use trine_text::sentences::{block_sentences, sentences};
+use trine_text::quotable::{Quotable, quotable};
 use trine_text::words::{content_words, stem};
 
 use crate::read::{Reader, Reading};
@@ -138,56 +137,17 @@ fn candidates(passages: &[Ranked]) -> (Vec<Candidate>, usize) {
     (all, 0)
 }
 
-/// The sentences of one passage; of Markdown, code as it stands and table rows with their heads.
+/// The sentences of one passage.
 fn of_passage(position: usize, passage: &Passage) -> Vec<Candidate> {
-    let text = &passage.text;
-    let candidate = |range: Range<usize>, plain: String, code| {
-        let readable = plain.chars().any(char::is_alphanumeric);
-        readable.then_some(Candidate { passage: position, range, plain, code, score: 0.0 })
+    let found = quotable(&passage.text, passage.media_type == "text/markdown").into_iter();
+    let candidate = |Quotable { range, plain, code }| Candidate {
+        passage: position,
+        range,
+        plain,
+        code,
+        score: 0.0,
     };
-    if passage.media_type != "text/markdown" {
-        let ranges = sentences(text, false).into_iter();
-        return ranges.filter_map(|r| candidate(r.clone(), one_line(&text[r]), false)).collect();
-    }
-    let mut found = Vec::new();
-    let mut head = String::new();
-    for block in markdown::blocks(text) {
-        if block.kind == BlockKind::TableHead {
-            head = one_line(&markdown::plain(&text[block.range.clone()]));
-        }
-        for range in block_sentences(text, &block) {
-            let verbatim = &text[range.clone()];
-            let plain = match block.kind {
-                BlockKind::Code => verbatim.to_owned(),
-                BlockKind::TableRow => row(&head, &one_line(&markdown::plain(verbatim))),
-                _ => one_line(&markdown::plain(verbatim)),
-            };
-            found.extend(candidate(range, plain, block.kind == BlockKind::Code));
-        }
-    }
-    found
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A table's row, read aloud: each cell after the head of its column.
-fn row(head: &str, cells: &str) -> String {
-    let split = |line: &str| -> Vec<String> {
-        let line = line.trim();
-        let line = line.strip_prefix('|').unwrap_or(line);
-        let line = line.strip_suffix('|').unwrap_or(line);
-        line.split('|').map(|cell| cell.trim().to_owned()).collect()
-    };
-    let (heads, cells) = (split(head), split(cells));
-    let label = |at: usize| heads.get(at).filter(|h| !h.is_empty() && heads.len() == cells.len());
-    let read = cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
-    let read = read.map(|(at, cell)| match label(at) {
-        Some(head) => format!("{head}: {cell}"),
-        None => cell.clone(),
-    });
-    read.collect::<Vec<_>>().join("; ")
+    found.map(candidate).collect()
 }
 
 fn score(
@@ -266,27 +226,6 @@ mod tests {
             start: 100,
             end: 100 + text.len() as u64,
         }
-    }
-
-    #[test]
-    fn sentences_are_verbatim_ranges_read_without_markup() {
-        let text = "The **limit** is [16](x.md) MiB. It is\nper request.\n\n```\na  b\n  c\n```\n";
-        let found = of_passage(0, &passage(text, "text/markdown"));
-        let plain: Vec<&str> = found.iter().map(|c| c.plain.trim_end()).collect();
-        assert_eq!(plain, ["The limit is 16 MiB.", "It is per request.", "a  b\n  c"]);
-        assert_eq!(&text[found[0].range.clone()], "The **limit** is [16](x.md) MiB.");
-        assert!(found[2].code && !found[0].code);
-        let plain = of_passage(0, &passage("5 * 3 * 2 is 30. Yes.", "text/plain"));
-        assert_eq!(plain[0].plain, "5 * 3 * 2 is 30.");
-    }
-
-    #[test]
-    fn a_table_row_is_read_with_its_heads() {
-        let text = "| Item | Cost |\n|---|---|\n| Rail | 12 |\n| Bus | |\n";
-        let found = of_passage(0, &passage(text, "text/markdown"));
-        let plain: Vec<&str> = found.iter().map(|c| c.plain.as_str()).collect();
-        assert_eq!(plain, ["Item: Rail; Cost: 12", "Item: Bus"]);
-        assert_eq!(row("", "| a | b |"), "a; b");
     }
 
     #[test]

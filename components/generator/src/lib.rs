@@ -55,6 +55,9 @@ thread_local! {
     static MODEL: RefCell<Option<Model>> = const { RefCell::new(None) };
 }
 
+/// What a request calls this generator where there are others.
+const EXTRACTIVE: &str = "extractive";
+
 struct Component;
 
 impl Snapshot for Component {
@@ -101,6 +104,10 @@ impl Generator for Component {
         if !(1..=20).contains(&most) {
             return Err(Error::InvalidInput(format!("max_sentences is {most}; it may be 1 to 20")));
         }
+        if let Some(model) = options.model.filter(|model| model != EXTRACTIVE) {
+            let text = format!("no language model is called `{model}`; the host has none");
+            return Err(Error::InvalidInput(text));
+        }
         if question.trim().is_empty() {
             return Err(Error::InvalidInput("the question is empty".to_owned()));
         }
@@ -116,6 +123,10 @@ impl Generator for Component {
                 extract::extract(&model.encoder, reader.as_ref(), &question, &passages, most)?;
             Ok(Answer::new(Extracted::new(extraction, threshold, name)))
         })
+    }
+
+    fn models() -> Vec<String> {
+        vec![]
     }
 }
 
@@ -157,6 +168,7 @@ impl Extracted {
             threshold,
             passages_dropped: extraction.passages_dropped as u32,
             model: model.to_owned(),
+            usage: None,
         };
         Extracted { parts: RefCell::new(parts), summary }
     }

@@ -5,6 +5,7 @@
 
 pub mod markdown;
 pub mod questions;
+pub mod quotable;
 pub mod sentences;
 pub mod snippet;
 pub mod tokens;

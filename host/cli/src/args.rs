@@ -16,6 +16,7 @@ use trine_inference::generation::GenerationOptions;
 use trine_inference::gpu::GpuOptions;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
 use trine_node::ModelStore;
+use trine_runtime::LanguageModels;
 
 pub use bench::{Bench, BenchCommand, BenchRerank, BenchScale, BenchServe, IndexFiles};
 pub use eval::{Eval, Stage};
@@ -43,7 +44,7 @@ impl Args {
     /// Refuses a language model where nothing would be done with it.
     pub fn check(&self) -> anyhow::Result<()> {
         let generates = match &self.command {
-            Command::Generate(_) => true,
+            Command::Generate(_) | Command::Ask(_) | Command::Serve(_) => true,
             Command::Bench(bench) => matches!(bench.command, BenchCommand::Generate(_)),
             _ => false,
         };
@@ -134,6 +135,13 @@ impl Common {
     pub fn language_model(&self) -> Option<&str> {
         let names = self.models.iter().filter(|model| model.path.is_none());
         names.map(|model| model.name.as_str()).next_back()
+    }
+
+    /// The language model that was named, on its device; none where none was.
+    pub fn language_models(&self) -> anyhow::Result<LanguageModels> {
+        let Some(name) = self.language_model() else { return Ok(LanguageModels::default()) };
+        let model = self.store()?.language_model(name)?.start(self.generation()?)?;
+        Ok(LanguageModels::new(vec![model]))
     }
 
     /// Where a language model computes.

@@ -1,7 +1,10 @@
 //! `trine ask`: one request to the application, without a network in between.
 
+mod stream;
+
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -9,10 +12,12 @@ use http::Request;
 use serde::Deserialize;
 use serde_json::json;
 use trine_node::{Node, OpenOptions};
-use trine_runtime::AppOptions;
+use trine_runtime::{AppOptions, Limits};
 
 use crate::args::{Ask, Common};
 
+/// How long an answer may take: nobody else waits for the node.
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// Passages that are named when nothing answers.
 const CLOSEST: usize = 3;
 
@@ -25,12 +30,21 @@ pub fn run(args: Ask, common: &Common) -> Result<bool> {
     body.insert("fuse".to_owned(), json!(!args.no_fuse));
     body.insert("max_sentences".to_owned(), json!(args.max_sentences));
     body.insert("threshold".to_owned(), json!(args.threshold));
+    body.insert("max_tokens".to_owned(), json!(args.max_tokens));
+    if common.language_model().is_some() && !args.json {
+        body.insert("stream".to_owned(), json!(true));
+        let answer = runtime.block_on(stream::show(&node, &body.into()))?;
+        print_sources(&answer);
+        return Ok(!answer.abstained);
+    }
     let json = runtime.block_on(post(&node, "/v1/answer", &body.into()))?;
     let answer: Answer = serde_json::from_slice(&json).context("reading the answer")?;
     if args.json {
         out!("{}", String::from_utf8_lossy(&json));
     } else {
-        print(&answer);
+        let read = answer.citations.first().and_then(|c| c.answer.as_ref());
+        out!("{}", marked(&answer.answer, read.map(|answer| answer.text.as_str())));
+        print_sources(&answer);
     }
     Ok(!answer.abstained)
 }
@@ -39,7 +53,12 @@ pub fn run(args: Ask, common: &Common) -> Result<bool> {
 pub fn open(bundle: &Path, common: &Common) -> Result<Node> {
     let options = OpenOptions {
         engine: common.engine()?,
-        app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
+        app: AppOptions {
+            cache: Some(common.cache()?.join("compiled")),
+            models: common.language_models()?,
+            limits: Limits { timeout: PATIENCE, ..Limits::default() },
+            ..AppOptions::default()
+        },
     };
     Ok(trine_node::open(bundle, &options, &common.store()?)?)
 }
@@ -52,18 +71,22 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// Posts JSON to the node; an error status becomes an error with the answer's message.
 pub async fn post(node: &Node, path: &str, body: &serde_json::Value) -> Result<Bytes> {
+    let (status, json) = node.request(request(path, body)?).await?;
+    if status.is_success() { Ok(json) } else { Err(refusal(status, &json)) }
+}
+
+fn request(path: &str, body: &serde_json::Value) -> Result<Request<Bytes>> {
     let request = Request::post(format!("http://localhost{path}"))
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(Bytes::from(body.to_string()))?;
-    let (status, json) = node.request(request).await?;
-    if status.is_success() {
-        return Ok(json);
-    }
-    let problem: Result<Problem, _> = serde_json::from_slice(&json);
-    Err(match problem {
+        .header(http::header::CONTENT_TYPE, "application/json");
+    Ok(request.body(Bytes::from(body.to_string()))?)
+}
+
+fn refusal(status: http::StatusCode, json: &[u8]) -> anyhow::Error {
+    let problem: Result<Problem, _> = serde_json::from_slice(json);
+    match problem {
         Ok(problem) => anyhow!("{}", problem.error.message),
         Err(_) => anyhow!("the application answered with {status}"),
-    })
+    }
 }
 
 #[derive(Deserialize)]
@@ -114,7 +137,11 @@ struct Answer {
     answer: String,
     abstained: bool,
     citations: Vec<Citation>,
+    #[serde(default)]
+    sentences: Vec<Sentence>,
+    #[serde(default)]
     passages: Vec<Passage>,
+    usage: Option<Usage>,
     timings_ms: Timings,
 }
 
@@ -124,7 +151,23 @@ struct Citation {
     start: u64,
     end: u64,
     quote: String,
+    passage: usize,
     answer: Option<Span>,
+}
+
+/// A sentence of a language model's, by its bytes in the answer.
+#[derive(Deserialize)]
+struct Sentence {
+    start: usize,
+    end: usize,
+    support: String,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: u32,
+    cached_tokens: u32,
+    generated_tokens: u32,
 }
 
 #[derive(Deserialize)]
@@ -146,14 +189,15 @@ struct Timings {
     total: f64,
 }
 
-fn print(answer: &Answer) {
-    let read = answer.citations.first().and_then(|c| c.answer.as_ref()).map(|a| a.text.as_str());
-    out!("{}", marked(&answer.answer, read));
+/// What stands below an answer.
+fn print_sources(answer: &Answer) {
     if !answer.citations.is_empty() {
         out!("");
     }
-    for (number, c) in answer.citations.iter().enumerate() {
-        out!("[{}] {}, bytes {}..{}", number + 1, c.source, c.start, c.end);
+    for (place, c) in answer.citations.iter().enumerate() {
+        // A language model's marks name passages.
+        let number = if answer.usage.is_some() { c.passage } else { place } + 1;
+        out!("[{number}] {}, bytes {}..{}", c.source, c.start, c.end);
         for line in c.quote.lines() {
             out!("    {line}");
         }
@@ -165,7 +209,17 @@ fn print(answer: &Answer) {
             out!("    {}", path(&passage.source, &passage.headings));
         }
     }
+    for Sentence { start, end, support } in &answer.sentences {
+        if let Some(sentence) = answer.answer.get(*start..*end).filter(|_| support != "supported") {
+            eprintln!("{support}: {sentence}");
+        }
+    }
     answer.reading.print();
+    if let Some(Usage { prompt_tokens, cached_tokens, generated_tokens }) = answer.usage {
+        eprintln!(
+            "{prompt_tokens} tokens read ({cached_tokens} cached), {generated_tokens} written"
+        );
+    }
     let t = &answer.timings_ms;
     eprintln!(
         "retrieved in {:.1} ms, reranked in {:.1} ms, answered in {:.1} ms, {:.1} ms in all",

@@ -19,18 +19,19 @@ const LOOK: Duration = Duration::from_secs(1);
 
 pub fn run(args: Serve, common: &Common) -> Result<()> {
     let started = Instant::now();
+    let (names, paths): (Vec<_>, Vec<_>) = args.bundles.iter().cloned().unzip();
+    // Opening takes long; what cannot be served is said before.
+    Site::check(names.iter().map(Option::as_deref))?;
     let options = OpenOptions {
         engine: common.engine()?,
         app: AppOptions {
             limits: args.limits.into(),
             cache: Some(common.cache()?.join("compiled")),
             answers: args.answers(),
+            models: common.language_models()?,
         },
     };
     let runtime = crate::ask::runtime()?;
-    let (names, paths): (Vec<_>, Vec<_>) = args.bundles.into_iter().unzip();
-    // Opening takes long; what cannot be served is said before.
-    Site::check(names.iter().map(Option::as_deref))?;
     let questions = names.iter().map(|name| match name {
         Some(name) => format!("/v1/{name}/answer?q=your+question"),
         None => "/answer?q=your+question".to_owned(),
@@ -59,6 +60,10 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
             "{documents} documents, {passages} passages, ready in {:.1} s",
             started.elapsed().as_secs_f64()
         );
+        for model in options.app.models.iter() {
+            let (name, device) = (model.name(), model.generations().device());
+            out!("{name} on {device}: http://{address}/v1/chat/completions");
+        }
         for question in questions {
             out!("http://{address}{question}");
         }

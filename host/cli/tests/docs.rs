@@ -20,7 +20,7 @@ const STATED: [[&str; 4]; 17] = [
     ["abstention.md", "which is 0.5 in this version", "host/node/src/build.rs", "READER_THRESHOLD: f32 = 0.5;"],
     ["abstention.md", "and 0.375 without a reader", "host/node/src/build.rs", "THRESHOLD: f32 = 0.375;"],
     ["abstention.md", "plus half of the second", "components/generator/src/extract.rs", "OVERLAP_WEIGHT: f32 = 0.5;"],
-    ["abstention.md", "Not found in these documents.", "components/gateway/src/pipeline.rs", "\"Not found in these documents.\""],
+    ["abstention.md", "Not found in these documents.", "components/gateway/src/answering.rs", "\"Not found in these documents.\""],
     ["limits.md", "at most 192 sentences", "components/generator/src/extract.rs", "MOST_SENTENCES: usize = 192;"],
     ["limits.md", "at most 4096 connections", "host/runtime/src/server.rs", "CONNECTIONS: usize = 4096;"],
     ["limits.md", "hold 10,000 resources", "host/runtime/src/state.rs", "RESOURCES: usize = 10_000;"],

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use trine_bundle::Reader;
+use trine_runtime::LanguageModels;
 
 use crate::about::{SPIN_TOML, file_name};
 use crate::open::manifest;
@@ -19,7 +20,7 @@ pub fn extract(reader: &Reader, folder: &Path) -> Result<Vec<PathBuf>, NodeError
     if living::has_delta(reader) {
         return Err(NodeError::NotFolded);
     }
-    let manifest = manifest(reader)?;
+    let manifest = manifest(reader, &LanguageModels::default())?;
     let mut text = String::from_utf8(reader.read(SPIN_TOML)?)
         .map_err(|e| NodeError::malformed("spin.toml", e))?;
     fs::create_dir_all(folder).map_err(|error| NodeError::Io { path: folder.to_owned(), error })?;

@@ -65,7 +65,7 @@ impl Follower {
         let whole = lasting != self.lasting;
         let program = match whole {
             false => self.app.program(),
-            true => self.prepare(&reader, manifest(&reader)?)?,
+            true => self.prepare(&reader, manifest(&reader, self.app.models())?)?,
         };
         let program = program.with(additions(&reader)?, &label(&reader));
         Ok(Some(News { program, about, whole, digest: reader.digest(), lasting }))

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use trine_hub::{ADAPTER, GGUF, Kind, Manifest, Registration, Source};
+use trine_inference::generation::{GenerationOptions, Generations};
 use trine_inference::text::{ChatTemplate, Message, TextError, TextTokenizer};
 use trine_inference::{DecoderModel, ModelError, ModelKind};
 
@@ -45,6 +46,19 @@ impl LanguageModel {
             || TextError::Template("the model brings none; give it plain text".to_owned());
         let prompt = self.template.as_ref().ok_or_else(missing)?.prompt(messages)?;
         self.tokenizer.encode(&prompt, false)
+    }
+}
+
+impl LanguageModel {
+    /// Takes it to a device, to answer there for applications.
+    pub fn start(
+        self,
+        options: GenerationOptions,
+    ) -> Result<trine_runtime::LanguageModel, NodeError> {
+        let LanguageModel { name, model, tokenizer, template } = self;
+        let context = model.config().context;
+        let generations = Generations::start(model, Some(tokenizer.clone()), options)?;
+        Ok(trine_runtime::LanguageModel::new(name, context, generations, tokenizer, template))
     }
 }
 

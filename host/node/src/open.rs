@@ -10,10 +10,10 @@ use http_body_util::BodyExt;
 use trine_bundle::Reader;
 use trine_inference::{DeviceChoice, Engine, EngineOptions, Graphs, PrecisionOption};
 use trine_runtime::manifest::Manifest;
-use trine_runtime::{App, AppOptions};
+use trine_runtime::{App, AppOptions, LanguageModels};
 
 use crate::about::{About, SPIN_TOML};
-use crate::parts::{additions, source};
+use crate::parts::{WRITER, additions, source};
 use crate::{ModelRef, ModelStore, NodeError};
 
 /// How a bundle is opened.
@@ -74,7 +74,7 @@ pub fn open_all(
     let mut found = Vec::with_capacity(paths.len());
     for path in paths {
         let (about, reader) = Node::about(path)?;
-        let manifest = manifest(&reader)?;
+        let manifest = manifest(&reader, &options.app.models)?;
         want(&mut wanted, &about, &manifest, options)?;
         found.push((about, reader, manifest));
     }
@@ -168,11 +168,19 @@ fn load(wanted: BTreeMap<String, Wanted>, models: &ModelStore) -> Result<Graphs,
     Ok(graphs)
 }
 
-/// The application's manifest.
-pub(crate) fn manifest(reader: &Reader) -> Result<Manifest, NodeError> {
+/// The application's manifest, with the writer in front of each generator where there are language
+/// models for it.
+pub(crate) fn manifest(reader: &Reader, models: &LanguageModels) -> Result<Manifest, NodeError> {
     let text = String::from_utf8(reader.read(SPIN_TOML)?)
         .map_err(|e| NodeError::malformed("spin.toml", e))?;
-    Ok(Manifest::parse(&text)?)
+    let mut manifest = Manifest::parse(&text)?;
+    for component in manifest.components.values_mut().filter(|_| !models.is_empty()) {
+        let mut imports = component.dependencies.keys();
+        if imports.any(|import| import.starts_with("trine:rag/generator@")) {
+            component.fronts.push(WRITER.to_owned());
+        }
+    }
+    Ok(manifest)
 }
 
 /// What responses call a bundle: its generation, and the beginning of its digest.

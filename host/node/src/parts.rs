@@ -12,12 +12,18 @@ use crate::about::{RETRIEVER_SETUP, TOKENIZER, component_section};
 use crate::application::Role;
 use crate::living::{BASE, DELTA, DOCUMENTS};
 
+/// What a manifest calls the writer, which no bundle holds: the same language models serve all bundles.
+pub(crate) const WRITER: &str = "built-in/writer.wasm";
+
 /// The component in `file`; the retriever filled with the base, should it be asked for.
 pub(crate) fn source<'a>(
     reader: &'a Reader,
     manifest: &Manifest,
     file: &str,
 ) -> Result<Source<'a, NodeError>, NodeError> {
+    if file == WRITER {
+        return Ok(Source::bytes(trine_components::WRITER.bytes.to_vec()));
+    }
     let component = component_section(file);
     let parts = match Role::of(manifest, file) {
         Some(Role::Retriever) => retriever_parts(reader)?,

@@ -20,7 +20,7 @@ use crate::manifest::Manifest;
 use crate::program::{Handler, Program, Source};
 use crate::response::{AbortOnDrop, Body, Frames, HeadSender, body};
 use crate::state::State;
-use crate::{Limits, RuntimeError, engine};
+use crate::{LanguageModels, Limits, RuntimeError, engine};
 
 /// Frames of a body that wait for a slow client before the guest does.
 const BODY_QUEUE: usize = 4;
@@ -40,6 +40,8 @@ pub struct AppOptions {
     pub cache: Option<PathBuf>,
     /// Bounds on answers that are given again; none is when absent.
     pub answers: Option<CacheOptions>,
+    /// The language models that components may ask for.
+    pub models: LanguageModels,
 }
 
 /// A program behind limits: each request has a fresh instance of it. Another program can take its
@@ -49,6 +51,7 @@ pub struct App {
     engine: wasmtime::Engine,
     cache: Option<PathBuf>,
     pub(crate) inference: trine_inference::Engine,
+    pub(crate) models: LanguageModels,
     answers: Option<CacheOptions>,
     limits: Limits,
     /// A place for each request that runs or waits.
@@ -106,7 +109,8 @@ impl App {
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let slots = Arc::new(Semaphore::new(limits.concurrency as usize));
         let (program, answers) = (RwLock::new(program), options.answers);
-        Ok(App { program, engine, cache, inference, answers, limits, places, slots })
+        let models = options.models.clone();
+        Ok(App { program, engine, cache, inference, models, answers, limits, places, slots })
     }
 
     /// Another program, made ready to take the place of the present one.
@@ -136,6 +140,11 @@ impl App {
     pub fn put(&self, mut program: Program) {
         program.answers = self.answers.map(|options| Arc::new(AnswerCache::new(options)));
         *self.program.write().unwrap_or_else(PoisonError::into_inner) = program;
+    }
+
+    /// The language models that components may ask for.
+    pub fn models(&self) -> &LanguageModels {
+        &self.models
     }
 
     /// The bounds that requests have.
@@ -206,6 +215,7 @@ impl App {
     fn store(&self, handler: &Handler) -> Store<State> {
         let state = State::new(
             self.inference.clone(),
+            self.models.clone(),
             &self.limits,
             &handler.environment,
             handler.variables.clone(),

@@ -27,6 +27,23 @@ pub(crate) mod models {
     });
 }
 
+/// Language models; a guest that waits for a token holds no thread.
+pub(crate) mod language {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "trine:rag/language-models",
+        imports: {
+            "trine:inference/generation.[method]session.decode": async | trappable,
+            "trine:inference/generation.[method]completion.next": async | trappable,
+            default: trappable,
+        },
+        with: {
+            "trine:inference/generation.session": crate::language::Session,
+            "trine:inference/generation.completion": crate::language::Completion,
+        },
+    });
+}
+
 /// spin.toml's variables.
 pub(crate) mod variables {
     wasmtime::component::bindgen!({

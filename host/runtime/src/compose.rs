@@ -1,7 +1,7 @@
 //! Plugging components together: one component whose stages call each other directly.
 
-use wac_graph::types::Package;
-use wac_graph::{CompositionGraph, EncodeOptions, NodeKind, PackageId, plug};
+use wac_graph::types::{Package, are_semver_compatible};
+use wac_graph::{CompositionGraph, EncodeOptions, NodeId, PackageId};
 
 use crate::RuntimeError;
 
@@ -10,52 +10,90 @@ const RETRIEVER: &str = "trine:rag/retriever@";
 /// How an index takes what was added to it since its snapshot.
 const SNAPSHOT: &str = "trine:rag/snapshot@";
 
-/// `socket`'s imports satisfied by the exports of `plugs`, each with a name for errors.
-/// What none of them exports stays an import, for the host. The whole exports what the socket
-/// does and, where the retriever among the plugs does, `trine:rag/snapshot`.
+/// `socket`'s imports satisfied by the exports of `plugs`, each with a name for errors. A plug is given
+/// what those before it export; of two that export the same the later is taken, which may have
+/// been given the earlier. What none of them exports stays an import, for the host. The whole exports
+/// what the socket does and, where a retriever is among the plugs, its `trine:rag/snapshot`.
 pub fn compose(socket: &[u8], plugs: &[(&str, &[u8])]) -> Result<Vec<u8>, RuntimeError> {
     if plugs.is_empty() {
         return Ok(socket.to_vec());
     }
-    let mut graph = CompositionGraph::new();
-    let mut register = |name: &str, bytes: &[u8]| {
+    let mut composition = Composition { graph: CompositionGraph::new(), instances: vec![] };
+    for (name, bytes) in plugs {
+        composition.add(name, bytes)?;
+    }
+    if composition.add("socket", socket)? == 0 {
+        let text = "the component imports nothing that its dependencies export";
+        return Err(RuntimeError::Compose(text.to_owned()));
+    }
+    composition.export()?;
+    composition.graph.encode(EncodeOptions::default()).map_err(RuntimeError::compose)
+}
+
+/// Components on their way to become one.
+struct Composition {
+    graph: CompositionGraph,
+    /// What was added, in order.
+    instances: Vec<(PackageId, NodeId)>,
+}
+
+impl Composition {
+    /// Adds a component that is given what those before it export. Returns how much that is.
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<usize, RuntimeError> {
+        let at = |e: RuntimeError| RuntimeError::Compose(format!("`{name}`: {e}"));
+        // Names of packages have fewer characters than files'.
+        let key = format!("trine:component-{}", self.instances.len());
+        let package = Package::from_bytes(&key, None, bytes.to_vec(), self.graph.types_mut());
+        let package = package
+            .map_err(|e| RuntimeError::Compose(format!("`{name}` is not a component: {e:#}")))?;
         let package =
-            Package::from_bytes(&format!("trine:{name}"), None, bytes.to_vec(), graph.types_mut())
-                .map_err(|e| {
-                    RuntimeError::Compose(format!("`{name}` is not a component: {e:#}"))
-                })?;
-        graph.register_package(package).map_err(RuntimeError::compose)
-    };
-    let socket = register("socket", socket)?;
-    let mut registered = Vec::with_capacity(plugs.len());
-    for (position, (name, bytes)) in plugs.iter().enumerate() {
-        registered.push(
-            register(&format!("plug-{position}"), bytes)
-                .map_err(|e| RuntimeError::Compose(format!("`{name}`: {e}")))?,
-        );
+            self.graph.register_package(package).map_err(RuntimeError::compose).map_err(at)?;
+        let instance = self.graph.instantiate(package);
+        let imports = self.graph.types()[self.graph[package].ty()].imports.keys();
+        let imports: Vec<String> = imports.cloned().collect();
+        let mut given = 0;
+        for import in imports {
+            let before = self.instances.iter().rev();
+            let mut found =
+                before.filter_map(|&(from, node)| Some((node, self.name(from, &import)?)));
+            let Some((node, export)) = found.next() else { continue };
+            let export = self.alias(node, &export)?;
+            let set = self.graph.set_instantiation_argument(instance, &import, export);
+            set.map_err(RuntimeError::compose).map_err(at)?;
+            given += 1;
+        }
+        self.instances.push((package, instance));
+        Ok(given)
     }
-    plug(&mut graph, registered.clone(), socket).map_err(RuntimeError::compose)?;
-    if let Some(retriever) = registered.into_iter().find(|&plug| exports(&graph, plug, RETRIEVER)) {
-        export_snapshot(&mut graph, retriever)?;
+
+    /// What a component calls its export that an import of this name can be given.
+    fn name(&self, package: PackageId, import: &str) -> Option<String> {
+        let mut exports = self.exports(package);
+        exports.find(|export| *export == import || are_semver_compatible(export, import)).cloned()
     }
-    graph.encode(EncodeOptions::default()).map_err(RuntimeError::compose)
-}
 
-/// Whether the package exports an interface whose name begins with `interface`.
-fn exports(graph: &CompositionGraph, package: PackageId, interface: &str) -> bool {
-    graph.types()[graph[package].ty()].exports.keys().any(|name| name.starts_with(interface))
-}
+    fn exports(&self, package: PackageId) -> impl Iterator<Item = &String> {
+        self.graph.types()[self.graph[package].ty()].exports.keys()
+    }
 
-/// Lets the host reach the snapshot interface of a plug.
-fn export_snapshot(graph: &mut CompositionGraph, plug: PackageId) -> Result<(), RuntimeError> {
-    let mut names = graph.types()[graph[plug].ty()].exports.keys();
-    let name = names.find(|name| name.starts_with(SNAPSHOT)).cloned();
-    let is_instance = |node: &wac_graph::NodeId| {
-        let node = &graph[*node];
-        node.package() == Some(plug) && matches!(node.kind(), NodeKind::Instantiation(_))
-    };
-    let instance = graph.node_ids().find(is_instance);
-    let (Some(name), Some(instance)) = (name, instance) else { return Ok(()) };
-    let export = graph.alias_instance_export(instance, &name).map_err(RuntimeError::compose)?;
-    graph.export(export, &name).map_err(RuntimeError::compose)
+    fn alias(&mut self, node: NodeId, export: &str) -> Result<NodeId, RuntimeError> {
+        self.graph.alias_instance_export(node, export).map_err(RuntimeError::compose)
+    }
+
+    /// Exports what the last component does, and the way to fill a retriever.
+    fn export(&mut self) -> Result<(), RuntimeError> {
+        let Some((&(socket, node), plugs)) = self.instances.split_last() else { return Ok(()) };
+        let mut exported: Vec<(NodeId, String)> =
+            self.exports(socket).map(|name| (node, name.clone())).collect();
+        let begins = |plug, with: &str| self.exports(plug).find(|name| name.starts_with(with));
+        let retriever = plugs.iter().find(|(plug, _)| begins(*plug, RETRIEVER).is_some());
+        if let Some(&(plug, node)) = retriever {
+            exported.extend(begins(plug, SNAPSHOT).map(|name| (node, name.clone())));
+        }
+        for (node, name) in exported {
+            let export = self.alias(node, &name)?;
+            self.graph.export(export, &name).map_err(RuntimeError::compose)?;
+        }
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 //! A bundle's components become one application: [`snapshot`] fills a component and freezes it,
 //! [`manifest`] reads spin.toml, `compose` plugs components together into a [`Program`], [`App`]
 //! answers each request with a fresh instance of it, [`server`] puts a [`Site`] of them behind HTTP. Tensor work leaves through wasi:nn to
-//! `trine_inference`. Only this crate sees wasmtime.
+//! `trine_inference`, and so do language models' through trine:inference. Only this crate sees wasmtime.
 
 mod app;
 mod bindings;
@@ -12,6 +12,7 @@ mod compiled;
 mod compose;
 mod engine;
 mod error;
+mod language;
 mod limits;
 pub mod manifest;
 mod metrics;
@@ -29,6 +30,7 @@ pub use app::{App, AppOptions, Session};
 pub use cache::CacheOptions;
 pub use compose::compose;
 pub use error::RuntimeError;
+pub use language::{LanguageModel, LanguageModels};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use program::{Program, Source};

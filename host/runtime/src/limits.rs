@@ -17,6 +17,11 @@ pub struct Limits {
     pub memory: usize,
     /// Bytes of tensors that a request may hold at the same time.
     pub tensors: usize,
+    /// Tokens that a request may have language models read and write.
+    pub language_tokens: usize,
+    /// Time that a request may wait for language models. It ends before `timeout` in any case, so that
+    /// an answer can say that it is not whole.
+    pub language_time: Duration,
     /// Bytes a request's body may have.
     pub body: usize,
 }
@@ -29,6 +34,8 @@ impl Default for Limits {
             timeout: Duration::from_secs(60),
             memory: 256 << 20,
             tensors: 256 << 20,
+            language_tokens: 1 << 17,
+            language_time: Duration::from_secs(600),
             body: 1 << 20,
         }
     }

@@ -46,6 +46,8 @@ pub struct ComponentManifest {
     pub source: String,
     /// Files of the components that satisfy its imports, by the import they satisfy.
     pub dependencies: BTreeMap<String, String>,
+    /// Files of components put in front of those (see [`crate::compose`]); no manifest says so.
+    pub fronts: Vec<String>,
     /// Its environment variables.
     pub environment: BTreeMap<String, String>,
     /// Templates of the variables it may read: text with `{{ name }}` in it.
@@ -263,6 +265,7 @@ fn components(
         let component = ComponentManifest {
             source: string(&mut fields, &place, "source")?,
             dependencies: dependencies(&mut fields, &place)?,
+            fronts: vec![],
             environment: strings(&mut fields, &place, "environment")?,
             variables: strings(&mut fields, &place, "variables")?,
         };

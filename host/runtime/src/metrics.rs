@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::LanguageModels;
 use crate::server::READ_TIMEOUT;
 
 /// Connections that are read at the same time.
@@ -64,7 +65,7 @@ impl EncodeLabelSet for Answered {
 }
 
 impl Metrics {
-    pub(crate) fn new(inference: &trine_inference::Engine) -> Metrics {
+    pub(crate) fn new(inference: &trine_inference::Engine, models: &LanguageModels) -> Metrics {
         let mut registry = Registry::with_prefix("trine");
         // 1 ms to 65 s, doubled each time.
         let seconds = Histogram::new(exponential_buckets(1e-3, 2.0, 17));
@@ -77,6 +78,7 @@ impl Metrics {
         registry.register("http_request_seconds", help, seconds.clone());
         registry.register("http_requests_open", "Requests under way", open.clone());
         inference.register(registry.sub_registry_with_prefix("device"));
+        models.register(registry.sub_registry_with_prefix("language_model"));
         Metrics { registry: Arc::new(registry), requests, repeated, seconds, open }
     }
 

@@ -156,7 +156,7 @@ impl<'m, 'a, E: From<RuntimeError>> Parts<'m, 'a, E> {
     ) -> Result<Parts<'m, 'a, E>, E> {
         let socket = component(&described.source)?;
         let mut plugs: Vec<(&str, Source<E>)> = Vec::with_capacity(described.dependencies.len());
-        for file in described.dependencies.values() {
+        for file in described.dependencies.values().chain(&described.fronts) {
             if !plugs.iter().any(|(name, _)| name == file) {
                 plugs.push((file, component(file)?));
             }

@@ -63,7 +63,7 @@ impl Site {
         Site::check(apps.iter().map(|(name, _)| name.as_deref()))?;
         let (mut root, mut named, mut metrics) = (None, BTreeMap::new(), None);
         for (name, app) in apps {
-            metrics.get_or_insert_with(|| Metrics::new(&app.inference));
+            metrics.get_or_insert_with(|| Metrics::new(&app.inference, &app.models));
             match name {
                 None => root = Some(app),
                 Some(name) => drop(named.insert(name, app)),

@@ -1,7 +1,7 @@
 //! What one request's store holds, and what of WASI it is given.
 //!
 //! The list is short on purpose: HTTP types (nothing outgoing), clocks, the environment that
-//! spin.toml sets, its variables, and wasi:nn. A component that imports more does not start.
+//! spin.toml sets, its variables, wasi:nn and trine:inference. A component that imports more does not start.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
+use crate::language::{LanguageState, LanguageView};
 use crate::limits::MemoryMeter;
 use crate::nn::{NnState, NnView};
 use crate::variables::{Values, Variables, VariablesView};
-use crate::{Limits, RuntimeError};
+use crate::{LanguageModels, Limits, RuntimeError};
 
 /// One request's state.
 pub(crate) struct State {
@@ -26,6 +27,7 @@ pub(crate) struct State {
     hooks: NothingOutgoing,
     wasi: WasiCtx,
     nn: NnState,
+    language: LanguageState,
     variables: Values,
     pub(crate) meter: MemoryMeter,
 }
@@ -33,14 +35,27 @@ pub(crate) struct State {
 /// Resources (tensors, errors, bodies) that a request may hold at the same time.
 const RESOURCES: usize = 10_000;
 
+/// Time that is left to a request, of a long one, when language models have had theirs.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 impl State {
     pub(crate) fn new(
         engine: trine_inference::Engine,
+        models: LanguageModels,
         limits: &Limits,
         environment: &[(String, String)],
         variables: Values,
     ) -> State {
-        let deadline = Instant::now() + limits.timeout;
+        let now = Instant::now();
+        let deadline = now + limits.timeout;
+        let language = LanguageState {
+            models,
+            tokens: limits.language_tokens,
+            time: limits.language_time,
+            deadline: now + limits.timeout.saturating_sub(LAST_WORDS.min(limits.timeout / 10)),
+            spent: Duration::ZERO,
+            held: 0,
+        };
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         State {
@@ -49,6 +64,7 @@ impl State {
             hooks: NothingOutgoing,
             wasi: WasiCtxBuilder::new().envs(environment).build(),
             nn: NnState { engine, budget: limits.tensors, deadline, spent: Duration::ZERO },
+            language,
             variables,
             meter: MemoryMeter::new(limits.memory),
         }
@@ -56,11 +72,15 @@ impl State {
 
     /// Time that the guest waited for models, their queue included.
     pub(crate) fn inference_time(&self) -> Duration {
-        self.nn.spent
+        self.nn.spent + self.language.spent
     }
 
     fn nn(&mut self) -> NnView<'_> {
         NnView { nn: &mut self.nn, table: &mut self.table }
+    }
+
+    fn language(&mut self) -> LanguageView<'_> {
+        LanguageView { language: &mut self.language, table: &mut self.table }
     }
 
     fn variables(&mut self) -> VariablesView<'_> {
@@ -103,6 +123,13 @@ impl HasData for Nn {
     type Data<'a> = NnView<'a>;
 }
 
+/// Names the view that trine:inference's bindings are linked with.
+struct Language;
+
+impl HasData for Language {
+    type Data<'a> = LanguageView<'a>;
+}
+
 /// Everything a guest may import.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>, RuntimeError> {
     let mut linker = Linker::new(engine);
@@ -111,16 +138,19 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>, Runtime
 }
 
 fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    use crate::bindings::language::trine::inference::generation;
     use crate::bindings::models::wasi::nn;
     use wasmtime_wasi::p3::bindings::{cli, clocks};
     use wasmtime_wasi_http::p3::bindings::http;
     http::types::add_to_linker::<_, WasiHttp>(linker, State::http)?;
     clocks::types::add_to_linker::<_, WasiClocks>(linker, State::clocks)?;
     clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, State::clocks)?;
+    clocks::system_clock::add_to_linker::<_, WasiClocks>(linker, State::clocks)?;
     cli::environment::add_to_linker::<_, WasiCli>(linker, State::cli)?;
     nn::errors::add_to_linker::<_, Nn>(linker, State::nn)?;
     nn::tensor::add_to_linker::<_, Nn>(linker, State::nn)?;
     nn::graph::add_to_linker::<_, Nn>(linker, State::nn)?;
     nn::inference::add_to_linker::<_, Nn>(linker, State::nn)?;
+    generation::add_to_linker::<_, Language>(linker, State::language)?;
     crate::bindings::variables::Variables::add_to_linker::<_, Variables>(linker, State::variables)
 }

@@ -27,6 +27,9 @@ pub struct Ask {
     /// Sentences the answer may have [default: 3].
     #[arg(long, value_name = "N")]
     pub max_sentences: Option<u32>,
+    /// Tokens that a language model may write [default: 512].
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u32>,
     /// Evidence, 0 to 1, under which there is no answer.
     #[arg(long, value_name = "X", value_parser = share)]
     pub threshold: Option<f32>,

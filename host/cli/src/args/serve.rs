@@ -65,6 +65,12 @@ pub struct LimitArgs {
     /// MiB that a request's components may allocate.
     #[arg(long, default_value_t = 256, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..=4096))]
     pub memory: u64,
+    /// Tokens that a request may have a language model read and write.
+    #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub model_tokens: u32,
+    /// Seconds that a request may wait for a language model, within its own [default: all of them].
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub model_seconds: Option<u64>,
     /// KiB that a request's body may have.
     #[arg(long, default_value_t = 1024, value_name = "KIB", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub body: u64,
@@ -75,9 +81,11 @@ impl From<LimitArgs> for trine_runtime::Limits {
         trine_runtime::Limits {
             concurrency: args.concurrency,
             waiting: args.waiting,
-            timeout: std::time::Duration::from_secs(args.timeout),
+            timeout: Duration::from_secs(args.timeout),
             memory: (args.memory as usize) << 20,
             body: (args.body as usize) << 10,
+            language_tokens: args.model_tokens as usize,
+            language_time: Duration::from_secs(args.model_seconds.unwrap_or(args.timeout)),
             ..Self::default()
         }
     }

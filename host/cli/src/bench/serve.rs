@@ -39,6 +39,7 @@ pub fn run(args: BenchServe, common: &Common) -> Result<()> {
                 cache: Some(common.cache()?.join("compiled")),
                 // The same questions are asked again and again.
                 answers: None,
+                ..AppOptions::default()
             },
         };
         let store = common.store()?;

@@ -1,0 +1,135 @@
+//! Answers of a language model that end before their time: the client gone, budgets used up, no room.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use trine_runtime::{LanguageModels, Limits};
+
+use crate::client::{Raw, post, text};
+use crate::command::Served;
+use crate::fixture::{bundle, limits};
+use crate::scripted;
+use crate::writing::{QUESTION, babbler, events, request, serve};
+
+/// Tokens of a page of the cache.
+const PAGE: usize = 32;
+
+/// Reads until the answer is under way.
+fn begun(address: SocketAddr, body: &Value) -> Raw {
+    let mut connection = Raw::to(address).say(request("/v1/answer", body));
+    assert!(connection.head().starts_with("HTTP/1.1 200 "));
+    connection.until("event: text");
+    connection
+}
+
+/// Waits until the model has nothing to do; that is seen, not waited for. Pages of its cache in use or
+/// kept.
+fn settled(models: &LanguageModels) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let model = models.iter().next().unwrap();
+    loop {
+        let counts = runtime.block_on(model.generations().counts()).unwrap();
+        if counts.free + counts.kept == counts.pages {
+            return counts.kept;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_ends_the_work() {
+    let limits = Limits { timeout: Duration::from_secs(3600), ..limits() };
+    let Some((server, models)) = babbler("babbler", limits) else { return };
+    let body = json!({ "query": QUESTION, "stream": true, "max_tokens": 100_000 });
+    for _ in 0..5 {
+        drop(begun(server.address, &body));
+    }
+    // All that was to be written would have filled half of the context.
+    let kept = settled(&models);
+    assert!(kept < scripted::CONTEXT / 2 / PAGE, "{kept} pages");
+    server.join();
+}
+
+#[test]
+fn a_request_that_used_its_tokens_up_is_told_so() {
+    let limits = Limits { language_tokens: 6000, ..limits() };
+    let Some((server, models)) = babbler("spender", limits) else { return };
+    let mut body = json!({ "query": QUESTION, "stream": true, "max_tokens": 50_000 });
+    let events = events(&server, "/v1/answer", &body);
+    let (name, error) = events.last().unwrap();
+    assert_eq!((name.as_str(), &error["error"]["code"]), ("error", &json!("over_budget")));
+    assert!(events.iter().filter(|(name, _)| name == "text").count() > 100);
+    body["stream"] = json!(false);
+    server.post("/v1/answer", &body).error(422, "over_budget");
+    settled(&models);
+    server.join();
+}
+
+#[test]
+fn a_request_that_used_its_time_up_is_told_so() {
+    let limits = Limits { language_time: Duration::from_millis(50), ..limits() };
+    let Some((server, models)) = babbler("dawdler", limits) else { return };
+    let body = json!({ "query": QUESTION, "stream": true, "max_tokens": 100_000 });
+    let events = events(&server, "/v1/answer", &body);
+    let (name, error) = events.last().unwrap();
+    assert_eq!((name.as_str(), &error["error"]["code"]), ("error", &json!("over_budget")));
+    assert!(error["error"]["message"].as_str().unwrap().contains("seconds"), "{error}");
+    settled(&models);
+    server.join();
+}
+
+#[test]
+fn what_the_cache_has_no_room_for_is_refused() {
+    let path = scripted::model("forgetful", &["bla"], true);
+    let models = scripted::models(&path, 1);
+    let Some(server) = serve(&models, limits()) else { return };
+    let body = json!({ "query": QUESTION, "max_tokens": 100_000 });
+    assert!(server.post("/v1/answer", &body).error(400, "invalid_request").contains("cache"));
+    server.join();
+}
+
+/// A request of each ending: the client gone, the budget used up, the answer cut.
+fn all_endings(address: SocketAddr) {
+    let gone = json!({ "query": QUESTION, "stream": true, "max_tokens": 3000 });
+    drop(begun(address, &gone));
+    let spent = json!({ "query": QUESTION, "max_tokens": 10_000 }).to_string();
+    post(address, "/v1/answer", spent.as_bytes()).error(422, "over_budget");
+    let cut = json!({ "query": QUESTION, "max_tokens": 50 }).to_string();
+    let cut = post(address, "/v1/answer", cut.as_bytes()).ok();
+    assert_eq!(cut["finish_reason"], "length");
+}
+
+/// Resident memory of a process in KiB, where the system tells.
+fn resident(process: u32) -> Option<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().split(' ').next()?.parse().ok()
+}
+
+#[test]
+fn answers_of_all_endings_leave_nothing_behind() {
+    let Some(bundle) = bundle() else { return };
+    let path = scripted::model("forgotten", &["bla", " bla bla", ", "], true);
+    let more =
+        ["--metrics", "127.0.0.1:0", "--kv-cache", "64", "--model-tokens", "6000", "--model"];
+    let server = Served::start(bundle, &[&more[..], &[path.to_str().unwrap()]].concat());
+    (0..6).for_each(|_| all_endings(server.address));
+    let before = resident(server.child.id());
+    (0..12).for_each(|_| all_endings(server.address));
+    let counted = |name: &str| {
+        let name = format!("trine_language_model_{name}{{model=\"forgotten\"}} ");
+        let text = text(server.metrics.unwrap(), "/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<u64>().unwrap()
+    };
+    while counted("completions_open") > 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(counted("completions_total") >= 36);
+    assert!(counted("cached_tokens_total") > 0);
+    if let (Some(before), Some(after)) = (before, resident(server.child.id())) {
+        assert!(after < before + (24 << 10), "{before} KiB, then {after} KiB");
+    }
+}
