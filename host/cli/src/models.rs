@@ -23,7 +23,7 @@ pub fn run(args: Models, common: &Common) -> Result<()> {
             let store = common.store()?;
             let all = trine_hub::list(&cache)?.into_iter().map(|l| {
                 let decoder = (l.cached && l.manifest.kind == Kind::Generator)
-                    .then(|| store.decoder(&l.manifest.name).ok())
+                    .then(|| store.decoder(&l.folder.to_string_lossy()).ok())
                     .flatten();
                 json!({
                     "name": l.manifest.name,

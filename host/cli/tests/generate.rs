@@ -102,6 +102,10 @@ fn refusal(cache: &Path, arguments: &[&str]) -> String {
     text(&output.stderr).to_owned()
 }
 
+fn joined<'a>(first: &[&'a str], then: &[&'a str]) -> Vec<&'a str> {
+    [first, then].concat()
+}
+
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
@@ -122,11 +126,10 @@ fn a_registered_model_is_listed_and_writes_on_without_its_folder() {
     assert_eq!((&listed["context"], &listed["licence"]), (&json!(96), &json!("mit")));
 
     let command = ["generate", "--model", "tiny", "--raw", "--max-tokens", "12"];
-    let with = |more: &[&str]| [&command[..], more].concat();
-    let shown = output(cache, &with(&["ab cd"]), "");
+    let shown = output(cache, &joined(&command, &["ab cd"]), "");
     // From standard input it is the same.
     assert_eq!(output(cache, &command, "ab cd"), shown);
-    let answer = json(&output(cache, &with(&["--json", "ab cd"]), ""));
+    let answer = json(&output(cache, &joined(&command, &["--json", "ab cd"]), ""));
     assert_eq!(format!("{}\n", answer["text"].as_str().unwrap()), shown);
     assert_eq!(answer["end"], "length");
     assert_eq!(
@@ -134,8 +137,9 @@ fn a_registered_model_is_listed_and_writes_on_without_its_folder() {
         json!({"prompt_tokens": 5, "cached_tokens": 0, "generated_tokens": 12})
     );
     let drawn = |seed: &str| {
-        let options = ["--temperature", "2", "--top-k", "50", "--top-p", "0.95", "--seed", seed];
-        output(cache, &[&with(&options)[..], &["ab cd"]].concat(), "")
+        let options =
+            ["--temperature", "2", "--top-k", "50", "--top-p", "0.95", "--seed", seed, "ab cd"];
+        output(cache, &joined(&command, &options), "")
     };
     assert_eq!(drawn("1"), drawn("1"));
     assert_ne!(drawn("1"), drawn("2"));

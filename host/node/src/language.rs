@@ -85,15 +85,15 @@ impl ModelStore {
         if let Some(path) = self.folders.get(name) {
             return Ok(path.clone());
         }
-        if Path::new(name).exists() {
-            return Ok(name.into());
+        if let Some(path) = decoder_at(name.into()) {
+            return Ok(path);
         }
         let known = trine_hub::known(&self.cache)?;
         let folder = match known.iter().find(|manifest| manifest.name == name) {
             Some(manifest) => trine_hub::pull(manifest, &self.cache, &*self.on_event)?,
             None => self.cache.join("models").join(file_name(name)),
         };
-        decoder_in(folder).ok_or_else(|| {
+        decoder_at(folder).ok_or_else(|| {
             let known = known.into_iter().filter(|manifest| manifest.kind == Kind::Generator);
             let known: Vec<String> = known.map(|manifest| manifest.name).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -162,12 +162,12 @@ fn summary(model: &DecoderModel) -> String {
     format!("{}, {}, {} tokens", config.architecture, model.weights(), config.context)
 }
 
-/// The path of the decoder in a folder of the cache.
-fn decoder_in(folder: PathBuf) -> Option<PathBuf> {
-    let file = folder.join(GGUF);
+/// A file, or what a folder has of a decoder: a GGUF file, as in the cache, or all of it.
+fn decoder_at(path: PathBuf) -> Option<PathBuf> {
+    let file = path.join(GGUF);
     match file.is_file() {
         true => Some(file),
-        false => folder.join("config.json").is_file().then_some(folder),
+        false => (path.is_file() || path.join("config.json").is_file()).then_some(path),
     }
 }
 
