@@ -13,7 +13,7 @@ use crate::fixture::model;
 use crate::living::Random;
 
 /// Enough to be embedded in several calls.
-const RECORDS: usize = 500;
+const RECORDS: usize = 400;
 const KILLS: usize = 8;
 /// Of an empty work file, and of the row of 384 numbers that follows it.
 const HEADER: u64 = 48;
@@ -157,10 +157,13 @@ fn damaged_work_and_work_of_other_settings_make_no_other_bundle() {
     }
     // What decides vectors takes over none; what does not takes over all that are the same.
     let all = (whole.len() as u64 - HEADER) / RECORD;
-    for (options, taken) in
-        [(&["--precision", "int8"][..], 0), (&["--no-resume"], 0), (&["--bm25-k1", "0.9"], all)]
-    {
-        let (expected, _) = builds.finish(options);
+    let (int8, _) = builds.finish(&["--precision", "int8"]);
+    let (k1, _) = builds.finish(&["--bm25-k1", "0.9"]);
+    for (options, expected, taken) in [
+        (&["--precision", "int8"][..], int8, 0),
+        (&["--no-resume"], expected, 0),
+        (&["--bm25-k1", "0.9"], k1, all),
+    ] {
         fs::write(builds.work(), &whole).unwrap();
         let (digest, ended) = builds.finish(options);
         assert_eq!((digest, resumed(&ended)), (expected, taken), "{options:?}");
