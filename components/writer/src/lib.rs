@@ -71,7 +71,7 @@ impl Guest for Component {
             usage: None,
         };
         let read = passages.into_iter().take(prompt.passages).collect();
-        Ok(Answer::new(Made::Written(Written::new(completion, read, summary))))
+        Ok(Answer::new(Made::Written(Box::new(Written::new(completion, read, summary)))))
     }
 
     fn models() -> Vec<String> {
@@ -84,7 +84,7 @@ enum Made {
     /// In the documents' words.
     Quoted(extractive::Answer),
     /// In a model's.
-    Written(Written),
+    Written(Box<Written>),
 }
 
 impl GuestAnswer for Made {
