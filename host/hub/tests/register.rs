@@ -22,7 +22,7 @@ fn a_file_is_linked_and_found_again_by_name() {
     fs::write(&file, b"GGUF and more").unwrap();
     let made = register(named("mine"), &file, cache.path()).unwrap();
     assert_eq!(find("mine", cache.path()).unwrap(), made);
-    assert_eq!(registered(cache.path()).unwrap(), [made.clone()]);
+    assert_eq!(registered(cache.path()).unwrap(), std::slice::from_ref(&made));
     assert_eq!((made.size(), made.description.as_str()), (13, named("").description.as_str()));
     // Its own disk is the cache's, so that it takes no room twice.
     fs::remove_file(&file).unwrap();
