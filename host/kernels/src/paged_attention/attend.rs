@@ -55,14 +55,21 @@ struct Queries<'a> {
     pages: &'a [u32],
 }
 
-/// What a task writes over and over, for a tile of queries.
-struct Scratch {
-    /// `[rows, width]`.
+/// Some rows of a task, which are multiplied together: each is one token's query by one of the heads
+/// that share the keys.
+struct Tile {
+    /// The first row, of the task's.
+    top: usize,
+    height: usize,
+    /// Each row's token in its sequence.
+    positions: [usize; PANEL_ROWS],
+    /// `[rows, width]`, scaled.
     queries: Vec<f32>,
-    /// `[rows, RUN * PAGE]`.
-    scores: Vec<f32>,
     /// Panels `[rows, PANEL]` of the weighted sum of values.
     values: Vec<f32>,
+    /// Each row's largest score so far, and its sum of weights.
+    most: [f32; PANEL_ROWS],
+    sums: [f32; PANEL_ROWS],
 }
 
 impl Attention<'_> {
@@ -133,30 +140,25 @@ impl Attention<'_> {
         }
     }
 
-    /// All queries of a task to `out`, whose rows, one a token, are `stride` apart.
+    /// All queries of a task to `out`, whose rows, one a token, are `stride` apart. Each run of pages is
+    /// taken by all tiles before the next is, so that keys and values are read from memory once.
     fn attend<T: Stored>(&self, layer: &[T], task: &Queries, out: &mut [f32], stride: usize) {
         let heads = self.shape.heads;
         let (d, group) = (heads.width, heads.queries / heads.keys);
-        let most = PANEL_ROWS.min(task.count * group);
-        let mut scratch = Scratch {
-            queries: vec![0.0; most * d],
-            scores: vec![0.0; most * RUN * PAGE],
-            values: vec![0.0; most * d.next_multiple_of(PANEL)],
-        };
-        // A row of a tile is one token's query by one of the heads that share the keys.
-        for (top, height) in tiles(task.count * group, PANEL_ROWS) {
-            let scale = 1.0 / (d as f32).sqrt();
-            for (row, place) in (top..top + height).zip(scratch.queries.chunks_exact_mut(d)) {
-                let at = (task.row + row / group) * self.qkv.columns();
-                let query = &self.qkv.data()[at + (task.head * group + row % group) * d..][..d];
-                place.iter_mut().zip(query).for_each(|(place, x)| *place = x * scale);
+        let mut tiles: Vec<Tile> = tiles(task.count * group, PANEL_ROWS)
+            .map(|(top, height)| self.tile(task, top, height))
+            .collect();
+        let mut scores = vec![0.0; PANEL_ROWS.min(task.count * group) * RUN * PAGE];
+        let last = task.position + task.count - 1;
+        for run in self.first(task.position) / PAGE / RUN..=last / PAGE / RUN {
+            for tile in &mut tiles {
+                self.take(layer, task, run, tile, &mut scores);
             }
-            let positions: [usize; PANEL_ROWS] =
-                std::array::from_fn(|row| task.position + (top + row) / group);
-            let sums = self.tile(layer, task, &positions[..height], &mut scratch);
-            for (row, sum) in (top..top + height).zip(sums) {
+        }
+        for Tile { top, height, values, sums, .. } in &tiles {
+            for (row, sum) in (*top..top + height).zip(sums) {
                 let out = &mut out[row / group * stride + row % group * d..][..d];
-                let panels = scratch.values.chunks_exact(height * PANEL);
+                let panels = values.chunks_exact(height * PANEL);
                 for (out, panel) in out.chunks_mut(PANEL).zip(panels) {
                     let values = &panel[(row - top) * PANEL..];
                     out.iter_mut().zip(values).for_each(|(out, x)| *out = x / sum);
@@ -165,75 +167,93 @@ impl Attention<'_> {
         }
     }
 
-    /// A tile of queries, at `positions`: the values weighted into the scratch, and each row's sum of
-    /// weights.
-    fn tile<T: Stored>(
+    /// The first position that a token sees.
+    fn first(&self, position: usize) -> usize {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window as usize))
+    }
+
+    fn tile(&self, task: &Queries, top: usize, height: usize) -> Tile {
+        let heads = self.shape.heads;
+        let (d, group) = (heads.width, heads.queries / heads.keys);
+        let scale = 1.0 / (d as f32).sqrt();
+        let mut queries = vec![0.0; height * d];
+        for (row, place) in (top..top + height).zip(queries.chunks_exact_mut(d)) {
+            let at = (task.row + row / group) * self.qkv.columns();
+            let query = &self.qkv.data()[at + (task.head * group + row % group) * d..][..d];
+            place.iter_mut().zip(query).for_each(|(place, x)| *place = x * scale);
+        }
+        Tile {
+            top,
+            height,
+            positions: std::array::from_fn(|row| task.position + (top + row) / group),
+            queries,
+            values: vec![0.0; height * d.next_multiple_of(PANEL)],
+            most: [f32::NEG_INFINITY; PANEL_ROWS],
+            sums: [0.0; PANEL_ROWS],
+        }
+    }
+
+    /// What a tile's queries see of a run of pages, added to its weighted values.
+    fn take<T: Stored>(
         &self,
         layer: &[T],
         task: &Queries,
-        positions: &[usize],
-        scratch: &mut Scratch,
-    ) -> [f32; PANEL_ROWS] {
-        let height = positions.len();
-        let (d, (keys, size)) = (self.shape.heads.width, self.shape.page_numbers());
-        let first = |position: usize| {
-            self.window.map_or(0, |window| (position + 1).saturating_sub(window as usize))
-        };
-        let Scratch { queries, scores, values } = scratch;
-        values.fill(0.0);
-        let (mut most, mut sums) = ([f32::NEG_INFINITY; PANEL_ROWS], [0.0; PANEL_ROWS]);
+        run: usize,
+        tile: &mut Tile,
+        scores: &mut [f32],
+    ) {
+        let &mut Tile { height, ref positions, ref queries, .. } = tile;
         let last = positions[height - 1] / PAGE;
-        for run in first(positions[0]) / PAGE / RUN..=last / RUN {
-            let pages = &task.pages[run * RUN..=last.min(run * RUN + RUN - 1)];
-            let page = |page: u32| {
-                layer[(task.head * self.shape.pages + page as usize) * size..][..size]
-                    .split_at(keys)
-            };
-            for (index, &id) in pages.iter().enumerate() {
-                self.isa.multiply_stored(Operands {
-                    rows: height,
-                    a: queries,
-                    a_stride: d,
-                    panel: page(id).0,
-                    out: &mut scores[index * PAGE..],
-                    out_stride: RUN * PAGE,
-                    add: false,
-                });
-            }
-            let seen = run * RUN * PAGE;
-            self.isa.each(
-                #[inline(always)]
-                || {
-                    for (row, scores) in
-                        scores.chunks_exact_mut(RUN * PAGE).enumerate().take(height)
-                    {
-                        let end = (positions[row] + 1).saturating_sub(seen).min(pages.len() * PAGE);
-                        let start = first(positions[row]).saturating_sub(seen).min(end);
-                        let factor = weigh(scores, start..end, &mut most[row], &mut sums[row]);
-                        if factor != 1.0 {
-                            for panel in values.chunks_exact_mut(height * PANEL) {
-                                panel[row * PANEL..][..PANEL].iter_mut().for_each(|x| *x *= factor);
-                            }
+        if !(self.first(positions[0]) / PAGE / RUN..=last / RUN).contains(&run) {
+            return;
+        }
+        let (d, (keys, size)) = (self.shape.heads.width, self.shape.page_numbers());
+        let pages = &task.pages[run * RUN..=last.min(run * RUN + RUN - 1)];
+        let page = |page: u32| {
+            layer[(task.head * self.shape.pages + page as usize) * size..][..size].split_at(keys)
+        };
+        for (index, &id) in pages.iter().enumerate() {
+            self.isa.multiply_stored(Operands {
+                rows: height,
+                a: queries,
+                a_stride: d,
+                panel: page(id).0,
+                out: &mut scores[index * PAGE..],
+                out_stride: RUN * PAGE,
+                add: false,
+            });
+        }
+        let seen = run * RUN * PAGE;
+        let (values, most, sums) = (&mut tile.values, &mut tile.most, &mut tile.sums);
+        self.isa.each(
+            #[inline(always)]
+            || {
+                for (row, scores) in scores.chunks_exact_mut(RUN * PAGE).enumerate().take(height) {
+                    let end = (positions[row] + 1).saturating_sub(seen).min(pages.len() * PAGE);
+                    let start = self.first(positions[row]).saturating_sub(seen).min(end);
+                    let factor = weigh(scores, start..end, &mut most[row], &mut sums[row]);
+                    if factor != 1.0 {
+                        for panel in values.chunks_exact_mut(height * PANEL) {
+                            panel[row * PANEL..][..PANEL].iter_mut().for_each(|x| *x *= factor);
                         }
                     }
-                },
-            );
-            for (index, &id) in pages.iter().enumerate() {
-                let panels = page(id).1.chunks_exact(PAGE * PANEL);
-                for (panel, out) in panels.zip(values.chunks_exact_mut(height * PANEL)) {
-                    self.isa.multiply_stored(Operands {
-                        rows: height,
-                        a: &scores[index * PAGE..],
-                        a_stride: RUN * PAGE,
-                        panel,
-                        out,
-                        out_stride: PANEL,
-                        add: true,
-                    });
                 }
+            },
+        );
+        for (index, &id) in pages.iter().enumerate() {
+            let panels = page(id).1.chunks_exact(PAGE * PANEL);
+            for (panel, out) in panels.zip(values.chunks_exact_mut(height * PANEL)) {
+                self.isa.multiply_stored(Operands {
+                    rows: height,
+                    a: &scores[index * PAGE..],
+                    a_stride: RUN * PAGE,
+                    panel,
+                    out,
+                    out_stride: PANEL,
+                    add: true,
+                });
             }
         }
-        sums
     }
 }
 
