@@ -27,15 +27,21 @@ fn standardised(scores: &[f32]) -> impl Iterator<Item = f32> {
 }
 
 /// The scores of `n` passages, `share` of each replaced by those of the passages that are most alike,
-/// weighted by the square of their cosines. `vectors` are `[n, width]`, of length one.
+/// weighted by the square of their cosines. `vectors` are `[n, width]`.
 pub fn smooth(scores: &[f32], vectors: &[f32], share: f32) -> Vec<f32> {
     let width = vectors.len() / scores.len().max(1);
     if width == 0 {
         return scores.to_vec();
     }
-    let rows: Vec<&[f32]> = vectors.chunks_exact(width).collect();
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let rows: Vec<(&[f32], f32)> =
+        vectors.chunks_exact(width).map(|row| (row, dot(row, row).sqrt())).collect();
     let lent = |at: usize| {
-        let cosine = |other: &&[f32]| rows[at].iter().zip(*other).map(|(a, b)| a * b).sum::<f32>();
+        let (row, length) = rows[at];
+        // Nothing is like a vector of zeros.
+        let cosine = |&(other, others): &(&[f32], f32)| {
+            if length * others > 0.0 { dot(row, other) / (length * others) } else { 0.0 }
+        };
         let mut near: Vec<(f32, f32)> = rows
             .iter()
             .zip(scores)
@@ -78,9 +84,10 @@ mod tests {
     #[test]
     fn neighbours_lend_their_scores() {
         // The first two are alike, the third is like neither.
-        let vectors = [1.0, 0.0, 0.6, 0.8, 0.0, -1.0];
+        let vectors = [2.0, 0.0, 0.6, 0.8, 0.0, -1.0];
         let smoothed = smooth(&[4.0, 0.0, 1.0], &vectors, 0.25);
         assert_eq!(smoothed, [3.0, 1.0, 1.0]);
+        assert_eq!(smooth(&[4.0, 0.0], &[0.0; 4], 0.25), [4.0, 0.0], "like nothing");
         assert_eq!(smooth(&[4.0, 0.0, 1.0], &vectors, 0.0), [4.0, 0.0, 1.0]);
         assert_eq!(smooth(&[4.0, 2.0], &[], 0.5), [4.0, 2.0], "nothing is known of them");
         assert_eq!(smooth(&[4.0], &[1.0, 0.0], 0.5), [4.0]);

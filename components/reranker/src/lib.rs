@@ -65,7 +65,7 @@ struct Scores {
     scores: Vec<f32>,
     /// Tokens that no window held.
     truncated: Vec<u32>,
-    /// `[passages, width]`, of length one; empty where the model gives none.
+    /// `[passages, width]`; empty where the model gives none.
     vectors: Vec<f32>,
 }
 

@@ -11,7 +11,8 @@ mod serve;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand};
 use trine_inference::generation::GenerationOptions;
 use trine_inference::gpu::GpuOptions;
 use trine_inference::{DeviceChoice, EngineOptions, PrecisionOption};
@@ -42,17 +43,18 @@ pub struct Args {
 
 impl Args {
     /// Refuses a language model where nothing would be done with it.
-    pub fn check(&self) -> anyhow::Result<()> {
+    pub fn check(&self) -> Result<(), clap::Error> {
         let generates = match &self.command {
             Command::Generate(_) | Command::Ask(_) | Command::Serve(_) => true,
             Command::Bench(bench) => matches!(bench.command, BenchCommand::Generate(_)),
             _ => false,
         };
         if let Some(name) = self.common.language_model().filter(|_| !generates) {
-            anyhow::bail!(
-                "--model {name}: this command uses no language model; write NAME=PATH to say where \
-                 a model of the bundle lies"
+            let reason = format!(
+                "--model {name}: this command uses no language model; write NAME=PATH to say where a \
+                 model of the bundle lies"
             );
+            return Err(Args::command().error(ErrorKind::ArgumentConflict, reason));
         }
         Ok(())
     }

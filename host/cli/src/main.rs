@@ -35,8 +35,10 @@ fn main() -> ExitCode {
     heap::give_back();
     let args = Args::parse();
     log(args.verbose);
-    let outcome = args.check().and_then(|()| run(args));
-    outcome.unwrap_or_else(|error| {
+    if let Err(error) = args.check() {
+        error.exit();
+    }
+    run(args).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })

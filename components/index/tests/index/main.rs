@@ -287,11 +287,11 @@ fn a_build_can_be_stopped_while_words_are_indexed() {
     let mut told = vec![];
     let mut progress = |done| {
         told.push(done);
-        if told.len() == 2 { Err(IndexError::Passages("stopped")) } else { Ok(()) }
+        Err(IndexError::Passages("stopped"))
     };
     let built = Segment::build(contents, plain, SegmentOptions::default(), &mut progress);
     assert!(matches!(built, Err(IndexError::Passages("stopped"))));
-    assert_eq!(told, [0, 10]);
+    assert_eq!(told, [0], "no vector is connected yet");
 }
 
 #[test]
