@@ -2,7 +2,10 @@
 
 mod decoder_files;
 
+use std::sync::Arc;
+
 use decoder_files::{GgufFile, case, open};
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use trine_inference::generation::{
     EndReason, Generation, GenerationEvent, GenerationOptions, GenerationRequest, Generations,
@@ -10,7 +13,10 @@ use trine_inference::generation::{
 };
 use trine_inference::gguf::Gguf;
 use trine_inference::text::{ChatTemplate, TextTokenizer};
-use trine_inference::{DecoderModel, DeviceChoice, InferenceError, Sampling};
+use trine_inference::{
+    DecoderModel, DeviceChoice, Engine, EngineOptions, Graphs, InferenceError, Model, Sampling,
+    Tensor, View,
+};
 use trine_kernels::CpuDevice;
 
 fn generator(cache: usize, options: GeneratorOptions) -> Generator<CpuDevice> {
@@ -273,7 +279,7 @@ fn collect(mut generation: Generation) -> (String, usize, GenerationEvent) {
 #[test]
 fn a_thread_makes_answers_of_text_for_many_callers() {
     let (_folder, model) = with_tokenizer();
-    let tokenizer = std::sync::Arc::new(TextTokenizer::of(&model).unwrap());
+    let tokenizer = Arc::new(TextTokenizer::of(&model).unwrap());
     let options = GenerationOptions {
         device: DeviceChoice::Cpu,
         cache_bytes: 8 << 20,
@@ -308,4 +314,59 @@ fn a_thread_makes_answers_of_text_for_many_callers() {
     // Ends with answers under way.
     let _under_way = ask(vec![]);
     drop(generations);
+}
+
+/// An engine of an encoder on the CPU.
+fn engine() -> Engine {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-cross-encoder");
+    let mut graphs = Graphs::new();
+    graphs.insert("cross", Arc::new(Model::open(folder).unwrap()), View::CrossEncoder).unwrap();
+    let device = DeviceChoice::Cpu;
+    Engine::start(graphs, EngineOptions { device, ..EngineOptions::default() }).unwrap()
+}
+
+/// Batches and steps that an engine's device has done.
+fn done(engine: &Engine) -> usize {
+    let (mut registry, mut text) = (Registry::default(), String::new());
+    engine.register(&mut registry);
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let line = text.lines().find(|line| line.contains("outcome=\"Done\""));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn steps_have_their_turns_in_the_line_of_a_shared_device() {
+    let case = case("llama");
+    let files = case.folder();
+    let options = GenerationOptions {
+        device: DeviceChoice::Cpu,
+        cache_bytes: 8 << 20,
+        ..GenerationOptions::default()
+    };
+    let generations = Generations::start(open(files.path()), None, options).unwrap();
+    let engine = engine();
+    generations.share(&engine);
+    let write = || {
+        let wanted = request(&case.tokens, case.greedy.len());
+        let mut generation = generations.generate_blocking(wanted).unwrap();
+        let mut tokens = Vec::new();
+        while let Some(GenerationEvent::Token { token, .. }) = generation.next_blocking() {
+            tokens.push(token);
+        }
+        tokens
+    };
+    let ids = |name: &str| (name.to_owned(), Tensor::i64(vec![1, 3], vec![1; 3]));
+    std::thread::scope(|scope| {
+        let written = scope.spawn(write);
+        for _ in 0..20 {
+            let inputs = vec![ids("input_ids"), ids("attention_mask")];
+            engine.compute_blocking("cross", inputs).unwrap();
+        }
+        assert_eq!(written.join().unwrap(), case.greedy);
+    });
+    let steps = done(&engine) - 20;
+    assert!(steps >= case.greedy.len(), "{steps}");
+    // What has nobody to share with goes on alone.
+    drop(engine);
+    assert_eq!(write(), case.greedy);
 }

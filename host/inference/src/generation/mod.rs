@@ -3,13 +3,14 @@
 //! [`Sessions`] reads tokens and gives logits. [`Generator`] makes answers of them: in each step every
 //! answer under way gets its next token, and prompts are read a part at a time beside them, so that
 //! none of them waits for another. [`Generations`] is that loop on a thread of its own, for callers of
-//! any thread.
+//! any thread; where encoders compute on its device, each step has its turn in their line.
 
 mod generator;
 mod metrics;
 mod pool;
 mod service;
 mod sessions;
+mod shared;
 
 pub use generator::{Generator, GeneratorOptions};
 pub use pool::PoolCounts;
