@@ -6,14 +6,13 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 use trine_kernels::{DecoderDevice, KernelError, PAGE};
+use trine_language::{MOST_STOP_BYTES, MOST_STOPS, Sampler, Stop, TextStream, TextTokenizer};
 
 use super::metrics::{Metrics, Outcome};
 use super::sessions::{Feed, SessionId, Sessions};
 use super::shared::{Part, SharedDevice};
 use super::{EndReason, GenerationEvent, GenerationRequest, Usage};
-use crate::sample::Sampler;
 use crate::scheduler::Lease;
-use crate::text::{Stop, TextStream, TextTokenizer};
 use crate::{DecoderConfig, InferenceError};
 
 /// How a generator shares the device.
@@ -357,7 +356,6 @@ impl Answer {
 impl GenerationRequest {
     /// Refuses what no model of this context and vocabulary could answer.
     fn check(&self, context: usize, vocabulary: usize) -> Result<(), InferenceError> {
-        use crate::text::{MOST_STOP_BYTES, MOST_STOPS};
         self.sampling.check()?;
         let (prompt, answer) = (self.prompt.len(), self.max_tokens);
         if prompt == 0 || answer == 0 {

@@ -17,8 +17,7 @@ pub use pool::PoolCounts;
 pub use service::{Generation, GenerationOptions, Generations};
 pub use sessions::{Feed, SessionId, Sessions};
 
-use crate::InferenceError;
-use crate::sample::Sampling;
+use crate::{InferenceError, Sampling};
 
 /// An answer to be made.
 #[derive(Clone, Debug, Default)]

@@ -64,6 +64,7 @@ enum Command {
         oneshot::Sender<Result<(), InferenceError>>,
     ),
     Counts(oneshot::Sender<PoolCounts>),
+    Destroy,
 }
 
 /// An answer under way. Dropping it ends the answer within a step.
@@ -164,6 +165,12 @@ impl Generations {
         let (reply, counts) = oneshot::channel();
         self.command(Command::Counts(reply))?;
         counts.await.map_err(|_| InferenceError::Stopped)
+    }
+
+    /// Has the device lost, as a driver's reset would: answers under way fail, and it is opened anew.
+    /// For tests; a CPU is never lost.
+    pub fn destroy_device(&self) -> Result<(), InferenceError> {
+        self.command(Command::Destroy)
     }
 
     fn send(
@@ -290,5 +297,6 @@ fn obey<D: DecoderDevice>(generator: &mut Generator<D>, command: Command) {
         Command::Counts(reply) => {
             let _ = reply.send(generator.sessions().counts());
         }
+        Command::Destroy => generator.sessions().hardware().destroy(),
     }
 }
