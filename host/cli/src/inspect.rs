@@ -5,17 +5,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use trine_node::Node;
 use trine_node::living::Living;
-use trine_node::{LanguageModel, Node};
 
 use crate::args::{Common, Inspect};
 
 pub fn run(args: Inspect, common: &Common) -> Result<()> {
     let (about, reader) = Node::about(&args.bundle)?;
     if let Some(folder) = &args.extract {
-        let model = common.language_model();
-        let model = model.map(|name| common.store()?.language_model(name).map_err(Into::into));
-        let model: Option<LanguageModel> = model.transpose()?;
+        let model = match common.language_model() {
+            Some(name) => Some(common.store()?.language_model(name)?),
+            None => None,
+        };
         let written = trine_node::extract(&reader, folder, model.as_ref())?;
         for path in written {
             out!("{}", path.display());

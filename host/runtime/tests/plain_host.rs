@@ -33,8 +33,13 @@ mod bindings {
     });
 }
 
+/// Its dimensions, type and bytes.
 pub struct Tensor(Vec<u32>, tensor::TensorType, Vec<u8>);
+
+/// Why something was refused.
 pub struct Refusal(String);
+
+/// The one model that there is.
 pub struct Graph;
 
 /// The host.
