@@ -6,18 +6,21 @@ use std::fs;
 use anyhow::Result;
 use trine_build_guest::{Place, build, watch};
 
-const GUESTS: [&str; 6] = ["gateway", "retriever", "reranker", "generator", "writer", "searcher"];
+const GUESTS: [&str; 7] =
+    ["gateway", "retriever", "reranker", "generator", "writer", "decoder", "searcher"];
 
 /// What guests are made of.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 11] = [
     "components/gateway",
     "components/retriever",
     "components/reranker",
     "components/generator",
     "components/writer",
+    "components/decoder",
     "components/searcher",
     "components/guest-nn",
     "components/index",
+    "components/language",
     "components/text",
 ];
 

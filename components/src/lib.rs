@@ -28,6 +28,9 @@ pub const ALL: [Component; 4] = [
 /// A language model in front of the generator; where a host has none, an application is whole without it.
 pub const WRITER: Component = component!("writer.wasm");
 
+/// Language models for the writer, on a host that has wasi:nn alone; filled with one of them.
+pub const DECODER: Component = component!("decoder.wasm");
+
 /// The index alone, for measurements: no part of an application.
 pub const SEARCHER: Component = component!("searcher.wasm");
 

@@ -1,5 +1,7 @@
 //! Answers of a language model that end before their time: the client gone, budgets used up, no room.
 
+use std::env;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use trine_runtime::{LanguageModels, Limits};
 
 use crate::client::{Raw, post, text};
 use crate::command::Served;
-use crate::fixture::{bundle, limits};
+use crate::fixture::{bundle, gpu, limits, scratch};
 use crate::scripted;
 use crate::writing::{QUESTION, babbler, events, request, serve};
 
@@ -90,13 +92,52 @@ fn what_the_cache_has_no_room_for_is_refused() {
     server.join();
 }
 
+#[test]
+fn a_device_lost_in_the_middle_of_an_answer_is_told_and_opened_anew() {
+    let Some(device) = gpu() else { return };
+    let path = scripted::model("shaken", &["bla", ", "], true);
+    let models = scripted::models_on(device, &path, 64);
+    let Some(server) = serve(&models, limits()) else { return };
+    let body = json!({ "query": QUESTION, "stream": true, "max_tokens": 20_000 });
+    let mut connection = begun(server.address, &body);
+    models.iter().next().unwrap().generations().destroy_device().unwrap();
+    connection.until("event: error\ndata: ");
+    connection.until("lost");
+    let body = json!({ "query": QUESTION, "max_tokens": 3 });
+    let again = server.post("/v1/answer", &body).ok();
+    assert_eq!(again["answer"], "bla, bla", "{again}");
+    server.join();
+}
+
+#[test]
+fn a_model_s_file_that_is_removed_is_served_on_and_one_cut_short_is_told() {
+    let Some((server, _models)) = babbler("fleeting", limits()) else { return };
+    let path = scratch().join("fleeting.gguf");
+    let body = json!({ "query": QUESTION, "max_tokens": 9, "cache": "off" });
+    let answer = || server.post("/v1/answer", &body);
+    let before = answer().ok();
+    // Replaced by another, which this server does not look at.
+    let file = File::options().write(true).open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "another").unwrap();
+    assert_eq!(answer().ok()["answer"], before["answer"]);
+    file.set_len(100).unwrap();
+    assert!(answer().error(500, "inference_failed").contains("model's file"));
+    server.post("/v1/retrieve", &json!({ "query": QUESTION })).ok();
+    server.join();
+}
+
 /// A request of each ending: the client gone, the budget used up, the answer cut.
 fn all_endings(address: SocketAddr) {
-    let gone = json!({ "query": QUESTION, "stream": true, "max_tokens": 3000 });
-    drop(begun(address, &gone));
-    let spent = json!({ "query": QUESTION, "max_tokens": 10_000 }).to_string();
+    let ask = |more: Value| {
+        let mut body = json!({ "query": QUESTION, "top_k": 5, "top_n": 1, "cache": "off" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    drop(begun(address, &ask(json!({ "stream": true, "max_tokens": 1000 }))));
+    let spent = ask(json!({ "max_tokens": 10_000 })).to_string();
     post(address, "/v1/answer", spent.as_bytes()).error(422, "over_budget");
-    let cut = json!({ "query": QUESTION, "max_tokens": 50 }).to_string();
+    let cut = ask(json!({ "max_tokens": 50 })).to_string();
     let cut = post(address, "/v1/answer", cut.as_bytes()).ok();
     assert_eq!(cut["finish_reason"], "length");
 }
@@ -108,28 +149,45 @@ fn resident(process: u32) -> Option<usize> {
     line.trim().split(' ').next()?.parse().ok()
 }
 
+/// What is counted of a model, whatever became of its answers.
+fn counted(server: &Served, name: &str) -> u64 {
+    let name = format!("trine_language_model_{name}{{");
+    let text = text(server.metrics.unwrap(), "/metrics");
+    let lines = text.lines().filter(|line| line.starts_with(&name));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// Rounds of twelve: 4, or what `TRINE_ENDINGS` says.
+fn rounds() -> usize {
+    env::var("TRINE_ENDINGS").map_or(4, |text| text.parse().expect("a number of rounds"))
+}
+
+/// What a process comes to hold in the first rounds is there then. A thousand take some minutes.
 #[test]
 fn answers_of_all_endings_leave_nothing_behind() {
     let Some(bundle) = bundle() else { return };
     let path = scripted::model("forgotten", &["bla", " bla bla", ", "], true);
     let more =
-        ["--metrics", "127.0.0.1:0", "--kv-cache", "64", "--model-tokens", "6000", "--model"];
+        ["--metrics", "127.0.0.1:0", "--kv-cache", "64", "--model-tokens", "2000", "--model"];
     let server = Served::start(bundle, &[&more[..], &[path.to_str().unwrap()]].concat());
-    (0..6).for_each(|_| all_endings(server.address));
-    let before = resident(server.child.id());
-    (0..12).for_each(|_| all_endings(server.address));
-    let counted = |name: &str| {
-        let name = format!("trine_language_model_{name}{{model=\"forgotten\"}} ");
-        let text = text(server.metrics.unwrap(), "/metrics");
-        let line = text.lines().find_map(|line| line.strip_prefix(&name));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<u64>().unwrap()
+    let run = |count| {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..count).for_each(|_| all_endings(server.address)));
+            }
+        });
+        while counted(&server, "under_way") > 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        resident(server.child.id())
     };
-    while counted("completions_open") > 0 {
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert!(counted("completions_total") >= 36);
-    assert!(counted("cached_tokens_total") > 0);
-    if let (Some(before), Some(after)) = (before, resident(server.child.id())) {
+    let (first, more) = (3, rounds());
+    let (before, after) = (run(first), run(more));
+    let (answers, requests) = (counted(&server, "answers_total"), 12 * (first + more));
+    println!("{before:?} KiB, then {after:?} KiB after {requests} requests, {answers} answers");
+    assert_eq!(answers, requests as u64);
+    assert!(counted(&server, "cached_tokens_total") > 0);
+    if let (Some(before), Some(after)) = (before, after) {
         assert!(after < before + (24 << 10), "{before} KiB, then {after} KiB");
     }
 }

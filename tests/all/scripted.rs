@@ -74,9 +74,14 @@ pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {
 
 /// Such a model on the CPU, called by its file's name, with a cache of so many MiB.
 pub fn models(path: &Path, cache: usize) -> LanguageModels {
+    models_on(DeviceChoice::Cpu, path, cache)
+}
+
+/// The same on another device.
+pub fn models_on(device: DeviceChoice, path: &Path, cache: usize) -> LanguageModels {
     let name = path.file_stem().unwrap().to_str().unwrap();
     let options = GenerationOptions {
-        device: DeviceChoice::Cpu,
+        device,
         threads: 1,
         cache_bytes: cache << 20,
         ..GenerationOptions::default()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trine_components::{ALL, WRITER, by_file};
+use trine_components::{ALL, DECODER, WRITER, by_file};
 use wit_component::DecodedWasm;
 use wit_parser::{Resolve, WorldId};
 
@@ -58,6 +58,22 @@ fn the_writer_imports_language_models_and_two_stages() {
     assert_eq!(exports(WRITER.bytes), set(&["trine:rag/generator@0.1.0"]));
 }
 
+/// On a host without language models, the decoder drives one through wasi:nn for it.
+#[test]
+fn the_writer_needs_wasi_nn_alone() {
+    assert_eq!(
+        exports(DECODER.bytes),
+        set(&["trine:inference/generation@0.1.0", "trine:rag/snapshot@0.1.0"])
+    );
+    let stages = ["reranker.wasm", "generator.wasm"].map(|file| (file, by_file(file).unwrap()));
+    let plugs = [stages[0], stages[1], (DECODER.file, DECODER.bytes)];
+    let writer = trine_runtime::compose(WRITER.bytes, &plugs).unwrap();
+    let imported = imports(&writer);
+    let allowed = |name: &String| name.starts_with("wasi:nn/") || name == "trine:rag/types@0.1.0";
+    assert!(imported.iter().all(allowed), "{imported:?}");
+    assert_eq!(exports(&writer), set(&["trine:rag/generator@0.1.0"]));
+}
+
 #[test]
 fn the_gateway_imports_the_stages_and_what_a_service_needs() {
     let gateway = by_file("gateway.wasm").unwrap();
@@ -91,9 +107,11 @@ fn each_component_fits_its_world() {
         ("reranker.wasm", "reranker-component"),
         ("generator.wasm", "generator-component"),
         ("writer.wasm", "writer-component"),
+        ("decoder.wasm", "decoder-component"),
     ] {
         let world = resolve.select_world(&[package], Some(name)).unwrap();
-        let component = by_file(file).unwrap_or(WRITER.bytes);
+        let beside = [WRITER, DECODER].into_iter().find(|component| component.file == file);
+        let component = by_file(file).or(beside.map(|component| component.bytes)).unwrap();
         let fits = wit_component::targets(&resolve, world, component, false);
         fits.unwrap_or_else(|e| panic!("{file} does not fit world {name}: {e:?}"));
     }

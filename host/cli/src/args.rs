@@ -46,6 +46,7 @@ impl Args {
     pub fn check(&self) -> Result<(), clap::Error> {
         let generates = match &self.command {
             Command::Generate(_) | Command::Ask(_) | Command::Serve(_) => true,
+            Command::Inspect(inspect) => inspect.extract.is_some(),
             Command::Bench(bench) => matches!(bench.command, BenchCommand::Generate(_)),
             _ => false,
         };
@@ -238,7 +239,8 @@ pub struct Inspect {
     /// Prints one JSON object.
     #[arg(long)]
     pub json: bool,
-    /// Writes the application's manifest and its filled components into a folder.
+    /// Writes the application's manifest and its filled components into a folder. With --model the
+    /// generator writes with that language model, on hosts that have wasi:nn alone.
     #[arg(long, value_name = "DIR")]
     pub extract: Option<PathBuf>,
 }

@@ -8,12 +8,16 @@ use serde_json::json;
 use trine_node::Node;
 use trine_node::living::Living;
 
-use crate::args::Inspect;
+use crate::args::{Common, Inspect};
 
-pub fn run(args: Inspect) -> Result<()> {
+pub fn run(args: Inspect, common: &Common) -> Result<()> {
     let (about, reader) = Node::about(&args.bundle)?;
     if let Some(folder) = &args.extract {
-        let written = trine_node::extract(&reader, folder)?;
+        let model = match common.language_model() {
+            Some(name) => Some(common.store()?.language_model(name)?),
+            None => None,
+        };
+        let written = trine_node::extract(&reader, folder, model.as_ref())?;
         for path in written {
             out!("{}", path.display());
         }

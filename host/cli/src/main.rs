@@ -58,7 +58,9 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Search(search) => search::run(search, &args.common).map(found),
         Command::Generate(generate) => generate::run(generate, &args.common),
         Command::Serve(serve) => serve::run(serve, &args.common).map(|()| ExitCode::SUCCESS),
-        Command::Inspect(inspect) => inspect::run(inspect).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(inspect) => {
+            inspect::run(inspect, &args.common).map(|()| ExitCode::SUCCESS)
+        }
         Command::Models(models) => models::run(models, &args.common).map(|()| ExitCode::SUCCESS),
         Command::Devices(devices) => {
             devices::run(&devices, &args.common).map(|()| ExitCode::SUCCESS)

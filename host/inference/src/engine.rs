@@ -15,7 +15,7 @@ use crate::job::Job;
 use crate::precision::PrecisionOption;
 use crate::request::{Limits, Request};
 use crate::runner::{GpuRunner, Runner};
-use crate::scheduler::{Compute, Metrics, Pending, Scheduler};
+use crate::scheduler::{Compute, Metrics, Pending, Scheduler, Turns};
 use crate::{Graphs, InferenceError, Model, ModelInfo, Tensor, View};
 
 /// How an engine is set up.
@@ -75,6 +75,7 @@ struct Graph {
 
 /// A device's name, and the way to its thread.
 struct OnDevice {
+    place: Place,
     name: String,
     scheduler: Scheduler<Job>,
     metrics: Arc<Metrics>,
@@ -197,6 +198,12 @@ impl Engine {
         Ok(vectors)
     }
 
+    /// Turns at a device, where graphs of this engine compute there.
+    pub(crate) fn turns(&self, place: Place) -> Option<Turns<Job>> {
+        let device = self.0.devices.iter().find(|device| device.place == place)?;
+        Some(device.scheduler.turns())
+    }
+
     fn graph(&self, name: &str) -> Result<&Graph, InferenceError> {
         self.0.graphs.get(name).ok_or_else(|| InferenceError::UnknownGraph {
             name: name.to_owned(),
@@ -256,7 +263,7 @@ impl OnDevice {
         let scheduler = Scheduler::start(options.queue_depth, metrics.clone(), setup)?;
         let name = name.recv().map_err(|_| InferenceError::Stopped)?;
         tracing::info!(device = %name, models = count, "device started");
-        Ok(OnDevice { name, scheduler, metrics })
+        Ok(OnDevice { place, name, scheduler, metrics })
     }
 }
 

@@ -156,6 +156,12 @@ impl InferenceError {
     }
 }
 
+impl From<trine_language::SamplingError> for InferenceError {
+    fn from(error: trine_language::SamplingError) -> InferenceError {
+        InferenceError::input(error.name, error.reason)
+    }
+}
+
 impl From<LoadError> for InferenceError {
     fn from(error: LoadError) -> InferenceError {
         match error {

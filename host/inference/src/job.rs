@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::request::{Request, Wanted};
-use crate::scheduler::Work;
+use crate::scheduler::{Piecewise, Work};
 use crate::{ModelInfo, Tensor};
 
 /// A request and the model it is for.
@@ -53,9 +53,7 @@ impl Job {
     }
 }
 
-impl Work for Job {
-    type Output = Tensor;
-
+impl Piecewise for Job {
     fn key(&self) -> usize {
         self.model
     }
@@ -73,6 +71,10 @@ impl Work for Job {
             false => self.starts[pieces.end] - self.starts[pieces.start],
         }
     }
+}
+
+impl Work for Job {
+    type Output = Tensor;
 
     fn output(&self, values: Vec<f32>) -> Tensor {
         Tensor::f32(self.shape.clone(), values)

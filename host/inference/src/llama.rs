@@ -6,19 +6,20 @@
 //! the vocabulary.
 
 use trine_kernels::{
-    BlockMatrix, DecoderDevice, Format, Heads, KernelError, PageNumbers, PagedSequences,
-    PagesShape, Pooling, RowOrder, Sequences,
+    DecoderDevice, Format, Heads, KernelError, PageNumbers, PagedSequences, PagesShape, Pooling,
+    RowOrder, Sequences,
 };
 
-use crate::ModelError;
 use crate::decoder::checkpoint::Checkpoint;
+use crate::decoder::table::Table;
 use crate::decoder::{DecoderConfig, DecoderModel};
+use crate::{InferenceError, ModelError};
 
 /// A decoder on a device.
 pub(crate) struct Llama<D: DecoderDevice> {
     config: DecoderConfig,
-    /// `[v, h]`, on the host: a token needs one row of it.
-    embedding: BlockMatrix,
+    /// `[v, h]`, in its file: a token needs one row of it.
+    embedding: Table,
     layers: Vec<Layer<D>>,
     norm: D::RmsNorm,
     /// `[v, h]`.
@@ -52,7 +53,7 @@ impl<D: DecoderDevice> Llama<D> {
         tokens: &[u32],
         sequences: &PagedSequences,
         wanted: &[u32],
-    ) -> Result<Vec<f32>, KernelError> {
+    ) -> Result<Vec<f32>, InferenceError> {
         let (t, h) = (tokens.len(), self.config.hidden_size);
         let paged = device.upload_paged(sequences)?;
         let angles = self.config.rope.angles(sequences.positions());
@@ -69,7 +70,7 @@ impl<D: DecoderDevice> Llama<D> {
             let y = device.swiglu(&device.block_linear(&y, &layer.gate_up, None)?)?; // [t, i]
             x = device.block_linear(&y, &layer.down, Some(&z))?; // [t, h]
         }
-        self.logits(device, x, t as u32, wanted)
+        Ok(self.logits(device, x, t as u32, wanted)?)
     }
 
     /// The wanted rows of the last layer, `[t, h]`, to logits.
@@ -101,16 +102,10 @@ impl<D: DecoderDevice> Llama<D> {
     }
 
     /// The embeddings of tokens, `[t, h]`. Refuses tokens that there are not.
-    fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>, KernelError> {
-        let h = self.config.hidden_size;
-        let mut x = vec![0.0; tokens.len() * h];
-        for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(h)) {
-            if token as usize >= self.config.vocabulary {
-                let reason = format!("token {token} of {}", self.config.vocabulary);
-                return Err(KernelError::shape("embedding", reason));
-            }
-            self.embedding.read(token as usize, row);
-        }
+    fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>, InferenceError> {
+        let mut x = vec![0.0; tokens.len() * self.config.hidden_size];
+        let failed = |e| InferenceError::Failed(format!("the model's file cannot be read: {e}"));
+        self.embedding.read(tokens, &mut x).map_err(failed)?;
         Ok(x)
     }
 
@@ -134,11 +129,10 @@ impl<D: DecoderDevice> Llama<D> {
     pub(crate) fn upload(device: &D, model: &DecoderModel) -> Result<Llama<D>, LoadError> {
         let (config, from) = (model.config().clone(), model.checkpoint());
         let shape = [config.vocabulary, config.hidden_size];
-        let embedding = from.matrix("model.embed_tokens.weight", shape, RowOrder::Plain)?;
-        let head = match config.tied {
-            true => embedding.clone(),
-            false => from.matrix("lm_head.weight", shape, RowOrder::Plain)?,
-        };
+        const EMBEDDING: &str = "model.embed_tokens.weight";
+        let head = if config.tied { EMBEDDING } else { "lm_head.weight" };
+        let (embedding, head) =
+            (from.table(EMBEDDING, shape)?, from.matrix(head, shape, RowOrder::Plain)?);
         let layer = |index: usize| Layer::upload(device, &config, from, index);
         let layers = (0..config.layers).map(layer).collect::<Result<_, _>>()?;
         let norm = from.vector("model.norm.weight", config.hidden_size, RowOrder::Plain)?;

@@ -5,7 +5,7 @@ use trine_kernels::Sequences;
 use crate::InferenceError;
 use crate::bert::Batch;
 use crate::job::Job;
-use crate::scheduler::{Slice, Work};
+use crate::scheduler::{Piecewise, Slice};
 
 /// A text of a batch.
 #[derive(Clone, Copy)]

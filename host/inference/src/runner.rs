@@ -254,7 +254,7 @@ mod tests {
     use super::*;
     use crate::device::open_cpu;
     use crate::request::Request;
-    use crate::scheduler::Work;
+    use crate::scheduler::Piecewise;
 
     fn job(wanted: Wanted, lengths: &[u32]) -> Job {
         let tokens = lengths.iter().sum::<u32>() as usize;

@@ -207,6 +207,24 @@ fn a_model_whose_file_is_removed_answers_on() {
     assert_eq!(found, case.greedy);
 }
 
+/// Whatever kind of file it is: what was to be read of it is an error, and the process lives.
+#[test]
+fn a_model_whose_file_is_cut_short_says_so() {
+    let _alone = alone();
+    let case = case("llama");
+    let files = case.folder();
+    let sessions = Sessions::new(CpuDevice::new(1).unwrap(), &open(files.path()), 1 << 20).unwrap();
+    let mut generator = Generator::new(sessions, None, GeneratorOptions::default());
+    let (whole, _) = answer(&mut generator, request(vec![1, 2], 3));
+    assert_eq!(whole.len(), 3);
+    let weights = files.path().join("model.safetensors");
+    std::fs::File::options().write(true).open(weights).unwrap().set_len(100).unwrap();
+    let (_, end) = answer(&mut generator, request(vec![1, 3], 3));
+    let GenerationEvent::Failed(InferenceError::Failed(text)) = end else { panic!("{end:?}") };
+    assert!(text.contains("file cannot be read"), "{text}");
+    assert!(generator.is_idle());
+}
+
 #[test]
 fn a_lost_device_fails_every_answer_with_a_word() {
     let _alone = alone();

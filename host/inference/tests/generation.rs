@@ -2,15 +2,19 @@
 
 mod decoder_files;
 
-use decoder_files::{GgufFile, case, open};
+use std::sync::Arc;
+
+use decoder_files::{case, open, with_tokenizer};
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use trine_inference::generation::{
     EndReason, Generation, GenerationEvent, GenerationOptions, GenerationRequest, Generations,
     Generator, GeneratorOptions, Sessions,
 };
 use trine_inference::gguf::Gguf;
-use trine_inference::text::{ChatTemplate, TextTokenizer};
-use trine_inference::{DecoderModel, DeviceChoice, InferenceError, Sampling};
+use trine_inference::{
+    DeviceChoice, Engine, EngineOptions, Graphs, InferenceError, Model, Sampling, Tensor, View,
+};
 use trine_kernels::CpuDevice;
 
 fn generator(cache: usize, options: GeneratorOptions) -> Generator<CpuDevice> {
@@ -194,48 +198,12 @@ fn requests_that_cannot_be_are_refused() {
     assert!(generator.is_idle());
 }
 
-/// The tiny Llama as a GGUF with a tokenizer of single characters and a few pieces.
-fn with_tokenizer() -> (tempfile::TempDir, DecoderModel) {
-    let case = case("llama");
-    let mut file = GgufFile::default();
-    let pieces = ["<unk>", "<s>", "</s>"].map(String::from).into_iter();
-    let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
-    let words = ["▁", "h", "i", "hi", "▁hi", "t", "▁t", "e", "he", "the", "▁the"].map(String::from);
-    let mut tokens: Vec<String> = pieces.chain(bytes).chain(words).collect();
-    while tokens.len() < 320 {
-        tokens.push(format!("w{}", tokens.len()));
-    }
-    let kinds: Vec<i32> = (0..320)
-        .map(|id| match id {
-            0 => 2,
-            1 | 2 => 3,
-            3..259 => 6,
-            _ => 1,
-        })
-        .collect();
-    let scores: Vec<f32> = (0..320).map(|id| -(id as f32)).collect();
-    file.string("tokenizer.ggml.model", "llama");
-    file.strings("tokenizer.ggml.tokens", &tokens);
-    file.floats("tokenizer.ggml.scores", &scores);
-    file.integers("tokenizer.ggml.token_type", &kinds);
-    file.number("tokenizer.ggml.bos_token_id", 1);
-    file.number("tokenizer.ggml.eos_token_id", 2);
-    file.flag("tokenizer.ggml.add_bos_token", true);
-    let template =
-        "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}";
-    file.string("tokenizer.chat_template", template);
-    let (folder, path) =
-        decoder_files::gguf_with(file, &case.config, &case.tensors(), decoder_files::plain);
-    let model = open(&path);
-    (folder, model)
-}
-
 #[test]
 fn a_gguf_brings_its_tokenizer_and_template() {
     let (_folder, model) = with_tokenizer();
     let gguf: &Gguf = model.gguf().unwrap();
     assert!(gguf.get("tokenizer.ggml.scores").is_some());
-    let tokenizer = TextTokenizer::of(&model).unwrap();
+    let tokenizer = model.tokenizer().unwrap();
     let names = |text: &str| -> Vec<String> {
         let tokens = tokenizer.encode(text, true).unwrap();
         tokens.iter().map(|&token| tokenizer.name(token).unwrap()).collect()
@@ -246,7 +214,7 @@ fn a_gguf_brings_its_tokenizer_and_template() {
     for text in ["hi the hi", "é 🦀 the", "  two", ""] {
         assert_eq!(tokenizer.decode(&tokenizer.encode(text, true).unwrap()).unwrap(), text);
     }
-    let template = ChatTemplate::of(&model).unwrap().unwrap();
+    let template = model.chat_template().unwrap().unwrap();
     let message = trine_inference::text::Message { role: "user".into(), content: "hi".into() };
     assert_eq!(template.prompt(&[message]).unwrap(), "<s>hi</s>");
 }
@@ -273,7 +241,7 @@ fn collect(mut generation: Generation) -> (String, usize, GenerationEvent) {
 #[test]
 fn a_thread_makes_answers_of_text_for_many_callers() {
     let (_folder, model) = with_tokenizer();
-    let tokenizer = std::sync::Arc::new(TextTokenizer::of(&model).unwrap());
+    let tokenizer = Arc::new(model.tokenizer().unwrap());
     let options = GenerationOptions {
         device: DeviceChoice::Cpu,
         cache_bytes: 8 << 20,
@@ -308,4 +276,59 @@ fn a_thread_makes_answers_of_text_for_many_callers() {
     // Ends with answers under way.
     let _under_way = ask(vec![]);
     drop(generations);
+}
+
+/// An engine of an encoder on the CPU.
+fn engine() -> Engine {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-cross-encoder");
+    let mut graphs = Graphs::new();
+    graphs.insert("cross", Arc::new(Model::open(folder).unwrap()), View::CrossEncoder).unwrap();
+    let device = DeviceChoice::Cpu;
+    Engine::start(graphs, EngineOptions { device, ..EngineOptions::default() }).unwrap()
+}
+
+/// Batches and steps that an engine's device has done.
+fn done(engine: &Engine) -> usize {
+    let (mut registry, mut text) = (Registry::default(), String::new());
+    engine.register(&mut registry);
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let line = text.lines().find(|line| line.contains("outcome=\"Done\""));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn steps_have_their_turns_in_the_line_of_a_shared_device() {
+    let case = case("llama");
+    let files = case.folder();
+    let options = GenerationOptions {
+        device: DeviceChoice::Cpu,
+        cache_bytes: 8 << 20,
+        ..GenerationOptions::default()
+    };
+    let generations = Generations::start(open(files.path()), None, options).unwrap();
+    let engine = engine();
+    generations.share(&engine);
+    let write = || {
+        let wanted = request(&case.tokens, case.greedy.len());
+        let mut generation = generations.generate_blocking(wanted).unwrap();
+        let mut tokens = Vec::new();
+        while let Some(GenerationEvent::Token { token, .. }) = generation.next_blocking() {
+            tokens.push(token);
+        }
+        tokens
+    };
+    let ids = |name: &str| (name.to_owned(), Tensor::i64(vec![1, 3], vec![1; 3]));
+    std::thread::scope(|scope| {
+        let written = scope.spawn(write);
+        for _ in 0..20 {
+            let inputs = vec![ids("input_ids"), ids("attention_mask")];
+            engine.compute_blocking("cross", inputs).unwrap();
+        }
+        assert_eq!(written.join().unwrap(), case.greedy);
+    });
+    let steps = done(&engine) - 20;
+    assert!(steps >= case.greedy.len(), "{steps}");
+    // What has nobody to share with goes on alone.
+    drop(engine);
+    assert_eq!(write(), case.greedy);
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use trine_inference::DecoderModel;
 use trine_inference::generation::{Feed, SessionId, Sessions};
-use trine_inference::text::{TextStream, TextTokenizer};
+use trine_inference::text::TextStream;
 use trine_kernels::CpuDevice;
 
 /// A folder with what a script of `tests/peers` made, if Python has the modules that it needs.
@@ -121,7 +121,7 @@ fn texts_are_cut_into_the_tokens_of_the_libraries() {
     assert!(strings.len() >= 2000 && expected.len() >= 5);
     for (name, ids) in &expected {
         let model = DecoderModel::open(out.path().join(format!("{name}.gguf"))).unwrap();
-        let tokenizer = TextTokenizer::of(&model).unwrap();
+        let tokenizer = model.tokenizer().unwrap();
         let mut differing = 0;
         for (text, ids) in strings.iter().zip(ids) {
             let found = tokenizer.encode(text, false).unwrap();

@@ -17,6 +17,9 @@ pub trait DecoderDevice: Device {
     /// [`PagedSequences`] on the device.
     type Paged: Send + Sync;
 
+    /// Gives the device up, as a driver's reset would: for tests of what follows. A CPU is never lost.
+    fn destroy(&self) {}
+
     /// Prepares matrices of equal inputs whose outputs follow each other, with a bias of all outputs
     /// if there is one; refuses bytes and biases of other lengths.
     fn prepare_blocks(

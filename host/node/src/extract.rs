@@ -4,19 +4,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use trine_bundle::Reader;
-use trine_runtime::LanguageModels;
+use trine_components::{DECODER, WRITER};
+use trine_runtime::manifest::{ComponentManifest, Manifest};
+use trine_runtime::{LanguageModels, compose};
 
 use crate::about::{SPIN_TOML, file_name};
+use crate::application::Role;
 use crate::open::manifest;
 use crate::parts::source;
-use crate::{NodeError, living};
+use crate::{LanguageModel, NodeError, living};
 
 /// Writes spin.toml and its filled components into `folder`, the manifest naming them as they lie
-/// there. Returns what was written.
+/// there. Returns what was written. With a language model each generator is one that has it write,
+/// and asks the host for nothing but wasi:nn.
 ///
 /// # Errors
 /// [`NodeError::NotFolded`] for a bundle with a delta, which no component holds.
-pub fn extract(reader: &Reader, folder: &Path) -> Result<Vec<PathBuf>, NodeError> {
+pub fn extract(
+    reader: &Reader,
+    folder: &Path,
+    model: Option<&LanguageModel>,
+) -> Result<Vec<PathBuf>, NodeError> {
     if living::has_delta(reader) {
         return Err(NodeError::NotFolded);
     }
@@ -26,13 +34,42 @@ pub fn extract(reader: &Reader, folder: &Path) -> Result<Vec<PathBuf>, NodeError
     fs::create_dir_all(folder).map_err(|error| NodeError::Io { path: folder.to_owned(), error })?;
     let mut written = Vec::new();
     for file in manifest.files() {
-        let component = (source(reader, &manifest, file)?.bytes)()?;
+        let component = match model {
+            Some(model) if Role::of(&manifest, file) == Some(Role::Generator) => {
+                writing(reader, &manifest, file, model)?
+            }
+            _ => filled(reader, &manifest, file)?,
+        };
         let name = file_name(file);
         text = text.replace(&format!("\"{file}\""), &format!("\"{name}\""));
         written.push(put(folder.join(name), &component)?);
     }
     written.push(put(folder.join("spin.toml"), text.as_bytes())?);
     Ok(written)
+}
+
+fn filled(reader: &Reader, manifest: &Manifest, file: &str) -> Result<Vec<u8>, NodeError> {
+    (source(reader, manifest, file)?.bytes)()
+}
+
+/// The generator in `file` with the writer in front of it, and what the writer needs.
+fn writing(
+    reader: &Reader,
+    manifest: &Manifest,
+    file: &str,
+    model: &LanguageModel,
+) -> Result<Vec<u8>, NodeError> {
+    let has = |component: &&ComponentManifest| component.dependencies.values().any(|f| f == file);
+    let beside = manifest.components.values().find(has).into_iter();
+    let mut plugs = Vec::new();
+    for file in beside.flat_map(|component| component.dependencies.values()) {
+        if matches!(Role::of(manifest, file), Some(Role::Reranker | Role::Generator)) {
+            plugs.push((file.as_str(), filled(reader, manifest, file)?));
+        }
+    }
+    plugs.push((DECODER.file, model.decoder()?));
+    let plugs: Vec<(&str, &[u8])> = plugs.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+    Ok(compose(WRITER.bytes, &plugs)?)
 }
 
 fn put(path: PathBuf, bytes: &[u8]) -> Result<PathBuf, NodeError> {

@@ -1,12 +1,16 @@
 //! Language models by name: registered ones, GGUF files, and folders.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use trine_components::DECODER;
 use trine_hub::{ADAPTER, GGUF, Kind, Manifest, Registration, Source};
+use trine_index::setup;
 use trine_inference::generation::{GenerationOptions, Generations};
-use trine_inference::text::{ChatTemplate, Message, TextError, TextTokenizer};
+use trine_inference::text::{ChatTemplate, DecoderSetup, Message, TextError, TextTokenizer};
 use trine_inference::{DecoderModel, ModelError, ModelKind};
+use trine_runtime::snapshot::{Part, snapshot};
 
 use crate::models::file_name;
 use crate::{ModelStore, NodeError};
@@ -29,8 +33,8 @@ impl LanguageModel {
     pub fn open(name: &str, path: &Path) -> Result<LanguageModel, NodeError> {
         let open = || {
             let model = DecoderModel::open(path)?;
-            let tokenizer = Arc::new(TextTokenizer::of(&model)?);
-            let template = ChatTemplate::of(&model)?;
+            let tokenizer = Arc::new(model.tokenizer()?);
+            let template = model.chat_template()?;
             Ok(LanguageModel { name: name.to_owned(), model, tokenizer, template })
         };
         open().map_err(|error: ModelError| NodeError::Model {
@@ -50,6 +54,26 @@ impl LanguageModel {
 }
 
 impl LanguageModel {
+    /// The decoder component for it: what drives it on a host that has wasi:nn alone, where the graph
+    /// of its name gives logits.
+    pub(crate) fn decoder(&self) -> Result<Vec<u8>, NodeError> {
+        let config = self.model.config();
+        let setup = DecoderSetup {
+            model: self.name.clone(),
+            context: u32::try_from(config.context).unwrap_or(u32::MAX),
+            ends: config.ends.clone(),
+            template: self.template.clone(),
+        };
+        let malformed = |e: &dyn Display| NodeError::malformed("tokenizer", e);
+        let setup = serde_json::to_vec(&setup).map_err(|e| malformed(&e))?;
+        let tokenizer = self.tokenizer.json().map_err(|e| malformed(&e))?;
+        let parts = vec![
+            Part::bytes(setup::SETUP, setup),
+            Part::bytes(setup::TOKENIZER, tokenizer.into_bytes()),
+        ];
+        Ok(snapshot(DECODER.file, DECODER.bytes, parts)?)
+    }
+
     /// Takes it to a device, to answer there for applications.
     pub fn start(
         self,

@@ -79,6 +79,7 @@ pub fn open_all(
         found.push((about, reader, manifest));
     }
     let engine = Engine::start(load(wanted, models)?, options.engine.clone())?;
+    options.app.models.iter().for_each(|model| model.generations().share(&engine));
     found
         .into_iter()
         .map(|(about, reader, manifest)| {

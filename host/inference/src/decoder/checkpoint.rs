@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use trine_kernels::{BlockMatrix, Format, RowOrder};
 
+use super::table::Table;
 use crate::ModelError;
 use crate::config::read_json_if_any;
 use crate::gguf::Gguf;
@@ -84,6 +85,18 @@ impl Checkpoint {
             Checkpoint::Safetensors(folder) => folder.matrix(name, &shape),
             Checkpoint::Gguf(gguf) => gguf.matrix(&in_gguf(name), shape, order),
         }
+    }
+
+    /// A matrix `[n, k]` of which a few rows are wanted at a time.
+    pub(crate) fn table(&self, name: &str, shape: [usize; 2]) -> Result<Table, ModelError> {
+        let BlockMatrix { format, n: rows, .. } = self.matrix(name, shape, RowOrder::Plain)?;
+        let place = match self {
+            Checkpoint::Safetensors(folder) => folder.place(name),
+            Checkpoint::Gguf(gguf) => gguf.place(&in_gguf(name)),
+        };
+        let missing = || ModelError::MissingTensor { name: name.to_owned() };
+        let (map, bytes) = place.ok_or_else(missing)?;
+        Ok(Table { file: map.file(), bytes, format, rows })
     }
 
     /// The bytes of each tensor, and in which numbers they are; `None` of those that are no weights.
@@ -164,6 +177,12 @@ impl Folder {
         drop(tensors);
         self.files.push(map);
         Ok(())
+    }
+
+    /// Where a tensor lies.
+    fn place(&self, name: &str) -> Option<(&Mapped, Range<usize>)> {
+        let tensor = self.tensors.get(name)?;
+        Some((self.files.get(tensor.file)?, tensor.bytes.clone()))
     }
 
     fn matrix(&self, name: &str, shape: &[usize]) -> Result<BlockMatrix, ModelError> {

@@ -5,6 +5,7 @@ mod config;
 mod from_gguf;
 mod hugging_face;
 mod rope;
+pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,8 @@ use checkpoint::{Checkpoint, Folder};
 pub use config::DecoderConfig;
 pub use rope::Rope;
 
-/// A decoder's files, opened. Its weights are mapped, and read by the device that takes them.
+/// A decoder's files, opened. Its weights are mapped until a device has taken them; from then on only
+/// embeddings are read, out of the file.
 pub struct DecoderModel {
     path: PathBuf,
     config: DecoderConfig,

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 use trine_kernels::{DecoderDevice, KernelError, PAGE};
+use trine_language::{MOST_STOP_BYTES, MOST_STOPS, Sampler, Stop, TextStream, TextTokenizer};
 
 use super::metrics::{Metrics, Outcome};
 use super::sessions::{Feed, SessionId, Sessions};
+use super::shared::{Part, SharedDevice};
 use super::{EndReason, GenerationEvent, GenerationRequest, Usage};
-use crate::sample::Sampler;
-use crate::text::{Stop, TextStream, TextTokenizer};
+use crate::scheduler::Lease;
 use crate::{DecoderConfig, InferenceError};
 
 /// How a generator shares the device.
@@ -46,6 +47,9 @@ pub struct Generator<D: DecoderDevice> {
     waiting: VecDeque<Waiting>,
     answers: Vec<Answer>,
     metrics: Arc<Metrics>,
+    shared: Arc<SharedDevice>,
+    /// What a step reads of prompts while the device is shared.
+    part: Part,
 }
 
 struct Waiting {
@@ -82,12 +86,18 @@ impl<D: DecoderDevice> Generator<D> {
         options: GeneratorOptions,
     ) -> Generator<D> {
         let (waiting, answers, metrics) = (VecDeque::new(), Vec::new(), Arc::default());
-        Generator { sessions, tokenizer, options, waiting, answers, metrics }
+        let (shared, part) = (Arc::default(), Part::FIRST);
+        Generator { sessions, tokenizer, options, waiting, answers, metrics, shared, part }
     }
 
     /// Counts what it does there.
     pub(super) fn counted(self, metrics: Arc<Metrics>) -> Generator<D> {
         Generator { metrics, ..self }
+    }
+
+    /// Waits for its turn there.
+    pub(super) fn sharing(self, shared: Arc<SharedDevice>) -> Generator<D> {
+        Generator { shared, ..self }
     }
 
     /// The sessions, for their counts.
@@ -125,10 +135,12 @@ impl<D: DecoderDevice> Generator<D> {
     /// One step of all answers: each under way gets its next token, prompts are read on. What fails
     /// fails the answers that were in the step; the generator goes on, unless its device was lost.
     pub fn step(&mut self) -> Result<(), InferenceError> {
+        let turn = self.shared.turn(self.shares(true).into_iter().sum());
+        // Who has gone meanwhile is not computed for.
         self.clear();
         self.admit();
         let started = Instant::now();
-        let outcome = self.advance();
+        let outcome = self.advance(turn);
         self.metrics.stepped(started.elapsed());
         if let Err(error @ InferenceError::DeviceLost(_)) = &outcome {
             self.fail(error);
@@ -149,8 +161,9 @@ impl<D: DecoderDevice> Generator<D> {
         }
     }
 
-    fn advance(&mut self) -> Result<(), InferenceError> {
-        let counts = self.shares();
+    /// Computes a step, in a `turn` where the device is shared.
+    fn advance(&mut self, turn: Option<Lease>) -> Result<(), InferenceError> {
+        let counts = self.shares(turn.is_some());
         let fed: Vec<usize> = (0..counts.len()).filter(|&at| counts[at] > 0).collect();
         if fed.is_empty() {
             return Ok(());
@@ -164,7 +177,13 @@ impl<D: DecoderDevice> Generator<D> {
             Feed { session: answer.session, tokens, logits: counts[at] == answer.unread.len() }
         };
         let feeds: Vec<Feed> = fed.iter().zip(tokens.iter().map(Vec::as_slice)).map(feed).collect();
-        let logits = match self.sessions.step(&feeds) {
+        let (read, started) = (self.read(&counts), Instant::now());
+        let outcome = self.sessions.step(&feeds);
+        if turn.is_some() && read > 0 {
+            self.part = self.part.after(read, started.elapsed());
+        }
+        drop(turn);
+        let logits = match outcome {
             Ok(logits) => logits,
             Err(error) => {
                 let error = match error {
@@ -250,16 +269,17 @@ impl<D: DecoderDevice> Generator<D> {
     }
 
     /// Tokens that each answer reads in this step: the one chosen last, or a part of its prompt, those
-    /// that came first before the others.
-    fn shares(&self) -> Vec<usize> {
-        let answering = self.answers.iter().any(|answer| answer.usage.generated_tokens > 0);
-        let mut left = match answering {
-            true => self.options.prompt_tokens_beside,
-            false => self.options.prompt_tokens,
-        }
-        .clamp(1, self.sessions.most_tokens().max(1));
+    /// that came first before the others. Where the device is shared, others wait for the step.
+    fn shares(&self, shared: bool) -> Vec<usize> {
+        let options = &self.options;
+        let most = match self.answers.iter().any(Answer::is_writing) {
+            true => options.prompt_tokens_beside,
+            false => options.prompt_tokens,
+        };
+        let most = if shared { most.min(self.part.0) } else { most };
+        let mut left = most.clamp(1, self.sessions.most_tokens().max(1));
         let share = |answer: &Answer| {
-            if answer.usage.generated_tokens > 0 {
+            if answer.is_writing() {
                 return answer.unread.len();
             }
             let count = answer.unread.len().min(left);
@@ -267,6 +287,12 @@ impl<D: DecoderDevice> Generator<D> {
             count
         };
         self.answers.iter().map(share).collect()
+    }
+
+    /// How many of the tokens of a step are prompts'.
+    fn read(&self, counts: &[usize]) -> usize {
+        let answers = self.answers.iter().zip(counts);
+        answers.filter(|(answer, _)| !answer.is_writing()).map(|(_, count)| count).sum()
     }
 
     fn end(&mut self, at: usize, event: GenerationEvent) {
@@ -279,6 +305,11 @@ impl<D: DecoderDevice> Generator<D> {
 }
 
 impl Answer {
+    /// Whether its prompt has been read.
+    fn is_writing(&self) -> bool {
+        self.usage.generated_tokens > 0
+    }
+
     /// Chooses the next token, tells it, and says how the answer ends if it does.
     fn next(
         &mut self,
@@ -325,7 +356,6 @@ impl Answer {
 impl GenerationRequest {
     /// Refuses what no model of this context and vocabulary could answer.
     fn check(&self, context: usize, vocabulary: usize) -> Result<(), InferenceError> {
-        use crate::text::{MOST_STOP_BYTES, MOST_STOPS};
         self.sampling.check()?;
         let (prompt, answer) = (self.prompt.len(), self.max_tokens);
         if prompt == 0 || answer == 0 {

@@ -3,21 +3,21 @@
 //! [`Sessions`] reads tokens and gives logits. [`Generator`] makes answers of them: in each step every
 //! answer under way gets its next token, and prompts are read a part at a time beside them, so that
 //! none of them waits for another. [`Generations`] is that loop on a thread of its own, for callers of
-//! any thread.
+//! any thread; where encoders compute on its device, each step has its turn in their line.
 
 mod generator;
 mod metrics;
 mod pool;
 mod service;
 mod sessions;
+mod shared;
 
 pub use generator::{Generator, GeneratorOptions};
 pub use pool::PoolCounts;
 pub use service::{Generation, GenerationOptions, Generations};
 pub use sessions::{Feed, SessionId, Sessions};
 
-use crate::InferenceError;
-use crate::sample::Sampling;
+use crate::{InferenceError, Sampling};
 
 /// An answer to be made.
 #[derive(Clone, Debug, Default)]

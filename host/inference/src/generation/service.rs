@@ -10,11 +10,12 @@ use trine_kernels::gpu::GpuOptions;
 
 use super::generator::{Generator, GeneratorOptions, room};
 use super::metrics::Metrics;
+use super::shared::SharedDevice;
 use super::{GenerationEvent, GenerationRequest, PoolCounts, Sessions};
 use crate::device::{self, DeviceChoice, Place};
 use crate::scheduler::guarded;
 use crate::text::TextTokenizer;
-use crate::{DecoderModel, InferenceError, PrecisionOption};
+use crate::{DecoderModel, Engine, InferenceError, PrecisionOption};
 
 /// How a model is taken to a device.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ impl Default for GenerationOptions {
 /// A model on a device and the thread that owns them. Dropping it ends all answers.
 pub struct Generations {
     device: String,
+    place: Place,
+    shared: Arc<SharedDevice>,
     metrics: Arc<Metrics>,
     sender: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -61,6 +64,7 @@ enum Command {
         oneshot::Sender<Result<(), InferenceError>>,
     ),
     Counts(oneshot::Sender<PoolCounts>),
+    Destroy,
 }
 
 /// An answer under way. Dropping it ends the answer within a step.
@@ -92,14 +96,21 @@ impl Generations {
         tokenizer: Option<Arc<TextTokenizer>>,
         options: GenerationOptions,
     ) -> Result<Generations, InferenceError> {
+        let place = Place::find(options.device)?;
         let (sender, receiver) = mpsc::channel(options.generator.waiting.max(1));
         let (ready, started) = std::sync::mpsc::sync_channel(1);
-        let metrics: Arc<Metrics> = Arc::default();
-        let counted = metrics.clone();
+        let (metrics, shared) = <(Arc<Metrics>, Arc<SharedDevice>)>::default();
+        let served = Served {
+            model,
+            tokenizer,
+            options,
+            place,
+            metrics: metrics.clone(),
+            shared: shared.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("trine-decoder".to_owned())
             .spawn(move || {
-                let served = Served { model, tokenizer, options, metrics: counted };
                 let outcome = guarded(|| served.run(receiver, &ready));
                 if let Err(error) = outcome {
                     let _ = ready.try_send(Err(error));
@@ -107,7 +118,15 @@ impl Generations {
             })
             .map_err(|e| InferenceError::Failed(format!("cannot start a thread: {e}")))?;
         let device = started.recv().unwrap_or(Err(InferenceError::Stopped))?;
-        Ok(Generations { device, metrics, sender: Some(sender), thread: Some(thread) })
+        let (sender, thread) = (Some(sender), Some(thread));
+        Ok(Generations { device, place, shared, metrics, sender, thread })
+    }
+
+    /// From now on each step waits for its turn in the line of the engine's device, where that is the
+    /// same: neither stands in the other's way for longer than a slice of its work. Another engine
+    /// takes the place of the one before.
+    pub fn share(&self, engine: &Engine) {
+        self.shared.line_up_with(engine.turns(self.place));
     }
 
     /// The device in words.
@@ -146,6 +165,12 @@ impl Generations {
         let (reply, counts) = oneshot::channel();
         self.command(Command::Counts(reply))?;
         counts.await.map_err(|_| InferenceError::Stopped)
+    }
+
+    /// Has the device lost, as a driver's reset would: answers under way fail, and it is opened anew.
+    /// For tests; a CPU is never lost.
+    pub fn destroy_device(&self) -> Result<(), InferenceError> {
+        self.command(Command::Destroy)
     }
 
     fn send(
@@ -187,7 +212,9 @@ struct Served {
     model: DecoderModel,
     tokenizer: Option<Arc<TextTokenizer>>,
     options: GenerationOptions,
+    place: Place,
     metrics: Arc<Metrics>,
+    shared: Arc<SharedDevice>,
 }
 
 impl Served {
@@ -198,10 +225,10 @@ impl Served {
         mut commands: mpsc::Receiver<Command>,
         ready: &Ready,
     ) -> Result<(), InferenceError> {
-        let GenerationOptions { device, ref gpu, threads, precision, .. } = self.options;
+        let GenerationOptions { ref gpu, threads, precision, .. } = self.options;
         loop {
             let mut proven = false;
-            let outcome = match Place::find(device)? {
+            let outcome = match self.place {
                 Place::Cpu => {
                     let device = device::open_cpu(threads, precision.here())?;
                     self.serve(device, &mut commands, ready, &mut proven)
@@ -233,7 +260,7 @@ impl Served {
         let name = sessions.device();
         tracing::info!(device = %name, model = %self.model.path().display(), "decoder started");
         let generator = Generator::new(sessions, self.tokenizer.clone(), self.options.generator);
-        let mut generator = generator.counted(self.metrics.clone());
+        let mut generator = generator.counted(self.metrics.clone()).sharing(self.shared.clone());
         // When it is opened anew nobody waits for it.
         let _ = ready.send(Ok(name));
         loop {
@@ -270,5 +297,6 @@ fn obey<D: DecoderDevice>(generator: &mut Generator<D>, command: Command) {
         Command::Counts(reply) => {
             let _ = reply.send(generator.sessions().counts());
         }
+        Command::Destroy => generator.sessions().hardware().destroy(),
     }
 }

@@ -78,6 +78,11 @@ impl Gguf {
         self.directory.tensors.values().map(|tensor| (tensor.format, tensor.bytes.len()))
     }
 
+    /// Where a tensor lies.
+    pub(crate) fn place(&self, name: &str) -> Option<(&Mapped, Range<usize>)> {
+        Some((&self.map, self.directory.tensors.get(name)?.bytes.clone()))
+    }
+
     /// A matrix `[n, k]`, or a vector `[n]` as `[1, n]`. Fails where there is no such tensor, or one
     /// of another shape.
     pub(crate) fn matrix(

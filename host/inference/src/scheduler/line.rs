@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::Work;
+use super::Piecewise;
 
 /// How many times its own duration a piece of work lets later, shorter work go first.
 const AGEING: f64 = 4.0;
 
 /// How long a slice is to take: what short work waits at most for long work under way.
-const SLICE: Duration = Duration::from_millis(100);
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
 /// Tokens of the shortest slice, however slow the device: a forward pass reads all weights.
 const LEAST: usize = 256;
@@ -25,16 +25,10 @@ const FIRST_SLICE: usize = 1024;
 const FIRST_PACE: f64 = 10_000.0;
 
 /// Waiting and unfinished work, the next first.
-pub(super) struct Line<T: Waiting> {
+pub(super) struct Line<T: Piecewise> {
     jobs: Vec<Queued<T>>,
     /// Of each key.
     paces: BTreeMap<usize, Pace>,
-}
-
-/// What the line must know of a job.
-pub(super) trait Waiting {
-    type Work: Work;
-    fn work(&self) -> &Self::Work;
 }
 
 /// A job and how far it has come.
@@ -74,7 +68,7 @@ impl Pace {
     }
 }
 
-impl<T: Waiting> Line<T> {
+impl<T: Piecewise> Line<T> {
     pub(super) fn new() -> Line<T> {
         Line { jobs: Vec::new(), paces: BTreeMap::new() }
     }
@@ -93,8 +87,7 @@ impl<T: Waiting> Line<T> {
 
     /// Lines a job up that arrived at `now`.
     pub(super) fn push(&mut self, job: T, now: Instant) {
-        let work = job.work();
-        let takes = self.takes(work.key(), work.tokens(0..work.pieces()));
+        let takes = self.takes(job.key(), job.tokens(0..job.pieces()));
         let due = now + takes.mul_f64(AGEING);
         let at = self.jobs.partition_point(|queued| queued.due <= due);
         self.jobs.insert(at, Queued { job, due, next: 0 });
@@ -112,26 +105,28 @@ impl<T: Waiting> Line<T> {
     ///
     /// The first in line always goes, if only with one piece. Others join it where they fit whole;
     /// and what is left by one that has to be cut is filled with cuttings of the next, since who
-    /// is cut waits for more than this batch anyway.
-    pub(super) fn next(&self, most: impl Fn(usize) -> usize) -> Vec<Share> {
-        let Some(first) = self.jobs.first() else {
+    /// is cut waits for more than this batch anyway. Work of the key `after` goes only where no
+    /// other waits.
+    pub(super) fn next(&self, most: impl Fn(&T) -> usize, after: Option<usize>) -> Vec<Share> {
+        let other = |queued: &Queued<T>| Some(queued.job.key()) != after;
+        let first = self.jobs.iter().position(other).unwrap_or(0);
+        let Some(Queued { job, .. }) = self.jobs.get(first) else {
             return vec![];
         };
-        let key = first.job.work().key();
-        let mut room = self.slice(key).min(most(key));
+        let key = job.key();
+        let mut room = self.slice(key).min(most(job));
         let (mut shares, mut cut) = (Vec::new(), false);
-        for (at, Queued { job, next, .. }) in self.jobs.iter().enumerate() {
-            let work = job.work();
-            if work.key() != key {
+        for (at, Queued { job, next, .. }) in self.jobs.iter().enumerate().skip(first) {
+            if job.key() != key {
                 continue;
             }
-            let mut end = fitting(work, *next, room);
-            if at == 0 {
-                end = even(work, *next, end.max(next + 1).min(work.pieces()), room);
-                cut = end < work.pieces();
+            let mut end = fitting(job, *next, room);
+            if at == first {
+                end = even(job, *next, end.max(next + 1).min(job.pieces()), room);
+                cut = end < job.pieces();
             }
-            if end > *next && (at == 0 || cut || end == work.pieces()) {
-                room = room.saturating_sub(work.tokens(*next..end));
+            if end > *next && (at == first || cut || end == job.pieces()) {
+                room = room.saturating_sub(job.tokens(*next..end));
                 shares.push(Share { at, pieces: *next..end });
             }
         }
@@ -144,15 +139,14 @@ impl<T: Waiting> Line<T> {
         let mut key = None;
         for Share { at, pieces } in shares {
             let queued = &mut self.jobs[*at];
-            let work = queued.job.work();
-            tokens += work.tokens(pieces.clone());
-            key = Some(work.key());
+            tokens += queued.job.tokens(pieces.clone());
+            key = Some(queued.job.key());
             queued.next = pieces.end;
         }
         if let Some(key) = key {
             self.paces.entry(key).or_default().add(tokens, taken);
         }
-        let ended = |queued: &mut Queued<T>| queued.next >= queued.job.work().pieces();
+        let ended = |queued: &mut Queued<T>| queued.next >= queued.job.pieces();
         self.jobs.extract_if(.., ended).map(|queued| queued.job).collect()
     }
 
@@ -176,9 +170,9 @@ impl<T: Waiting> Line<T> {
 
     /// What is left of a job, in time; nothing where no pace is known.
     fn left(&self, queued: &Queued<T>) -> Duration {
-        let work = queued.job.work();
-        match self.paces.contains_key(&work.key()) {
-            true => self.takes(work.key(), work.tokens(queued.next..work.pieces())),
+        let Queued { job, next, .. } = queued;
+        match self.paces.contains_key(&job.key()) {
+            true => self.takes(job.key(), job.tokens(*next..job.pieces())),
             false => Duration::ZERO,
         }
     }
@@ -192,14 +186,14 @@ impl<T: Waiting> Line<T> {
 }
 
 /// The end of the pieces from `next` that fit into `room` tokens together.
-fn fitting<W: Work>(work: &W, next: usize, room: usize) -> usize {
+fn fitting<W: Piecewise>(work: &W, next: usize, room: usize) -> usize {
     let fits = |end: &usize| work.tokens(next..*end) <= room;
     (next + 1..=work.pieces()).take_while(fits).last().unwrap_or(next)
 }
 
 /// Where to cut a piece of work that fits as far as `end`, so that no slice of it is much shorter
 /// than the others: a short pass keeps fewer threads busy.
-fn even<W: Work>(work: &W, next: usize, end: usize, room: usize) -> usize {
+fn even<W: Piecewise>(work: &W, next: usize, end: usize, room: usize) -> usize {
     let left = work.tokens(next..work.pieces());
     let share = left.div_ceil(left.div_ceil(room.max(1)).max(1));
     (next + 1..end).find(|&cut| work.tokens(next..cut) >= share).unwrap_or(end)
@@ -209,13 +203,6 @@ fn even<W: Work>(work: &W, next: usize, end: usize, room: usize) -> usize {
 mod tests {
     use super::super::tests::Piecework;
     use super::*;
-
-    impl Waiting for Piecework {
-        type Work = Piecework;
-        fn work(&self) -> &Piecework {
-            self
-        }
-    }
 
     /// A line in which a model takes a millisecond for `per_ms` tokens: a slice is 100 of them.
     fn at_pace(per_ms: usize) -> (Line<Piecework>, Instant) {
@@ -228,7 +215,7 @@ mod tests {
 
     /// Names of the next batch's jobs and their pieces, which are then taken as computed.
     fn go(line: &mut Line<Piecework>) -> Vec<(&'static str, Range<usize>)> {
-        let shares = line.next(|_| usize::MAX);
+        let shares = line.next(|_| usize::MAX, None);
         let named = shares.iter().map(|s| (line.jobs[s.at].job.name, s.pieces.clone())).collect();
         let work = |share: &Share| line.jobs[share.at].job.tokens(share.pieces.clone());
         let tokens: usize = shares.iter().map(work).sum();
@@ -252,7 +239,7 @@ mod tests {
         assert_eq!(go(&mut line), [("short", 0..1), ("brief", 0..1)]);
         assert_eq!(go(&mut line), [("long", 9..17)]);
         assert_eq!(go(&mut line), [("long", 17..25)]);
-        assert!(line.is_empty() && line.next(|_| 1).is_empty());
+        assert!(line.is_empty() && line.next(|_| 1, None).is_empty());
     }
 
     #[test]
@@ -287,9 +274,21 @@ mod tests {
         line.push(Piecework::new("one", 1, &[10]), now);
         line.push(Piecework::new("two", 2, &[10]), now);
         line.push(Piecework::new("other one", 1, &[10]), now);
-        assert_eq!(line.next(|_| 15), [Share { at: 0, pieces: 0..1 }]);
+        assert_eq!(line.next(|_| 15, None), [Share { at: 0, pieces: 0..1 }]);
         assert_eq!(go(&mut line), [("one", 0..1), ("other one", 0..1)]);
         assert_eq!(go(&mut line), [("two", 0..1)]);
+    }
+
+    #[test]
+    fn what_has_just_been_gives_way_to_what_waits() {
+        let (mut line, now) = at_pace(10);
+        line.push(Piecework::new("again", 1, &[10]), now);
+        let first = |line: &Line<Piecework>| line.next(|_| usize::MAX, Some(1))[0].at;
+        assert_eq!(first(&line), 0, "nothing else waits");
+        line.push(Piecework::new("long", 2, &[1000; 9]), now);
+        line.push(Piecework::new("other", 2, &[1]), now + ms(900));
+        assert_eq!(first(&line), 1);
+        assert_eq!(go(&mut line), [("again", 0..1)]);
     }
 
     #[test]
@@ -322,7 +321,7 @@ mod tests {
         assert_eq!(left.iter().map(|job| job.name).collect::<Vec<_>>(), ["a"]);
         line.push(Piecework::new("c", 3, &[1_000_000]), now);
         assert!(line.remove(|_, takes| takes > ms(100)).is_empty(), "no pace, no judgement");
-        let shares = line.next(|_| usize::MAX);
+        let shares = line.next(|_| usize::MAX, None);
         assert_eq!(line.fail(&shares).len(), 1);
         assert_eq!(line.jobs.len(), 1);
     }
@@ -346,7 +345,7 @@ mod tests {
                 job.overhead = draw(50);
                 line.push(job, now + ms(step as u64));
             }
-            let shares = line.next(|_| 700);
+            let shares = line.next(|_| 700, None);
             let work = |share: &Share| line.jobs[share.at].job.tokens(share.pieces.clone());
             let tokens: usize = shares.iter().map(work).sum();
             let pieces: usize = shares.iter().map(|share| share.pieces.len()).sum();

@@ -2,29 +2,32 @@
 //! Knows no device and no model. What goes next, `line` says.
 //!
 //! A batch is made when the device is free, of what waits then: nothing waits for others to come.
+//! What another thread does on the device has [`Turns`] in the same line.
 
 mod line;
 mod metrics;
+mod turns;
 
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::InferenceError;
-use line::{Line, Share, Waiting};
+pub(crate) use line::SLICE;
+use line::{Line, Share};
 pub(crate) use metrics::Metrics;
 use metrics::Outcome;
+use turns::Turn;
+pub(crate) use turns::{Lease, Turns};
 
-/// Work that can be done in pieces, such as texts, one after another.
-pub(crate) trait Work: Send + 'static {
-    /// What it gives.
-    type Output: Send + 'static;
-
+/// What can be done in pieces, such as texts, one after another.
+pub(crate) trait Piecewise {
     /// Pieces of equal keys may be computed together.
     fn key(&self) -> usize;
 
@@ -33,6 +36,12 @@ pub(crate) trait Work: Send + 'static {
 
     /// Tokens that some of its pieces are, computed in one batch.
     fn tokens(&self, pieces: Range<usize>) -> usize;
+}
+
+/// What a device's thread does for a caller.
+pub(crate) trait Work: Piecewise + Send + 'static {
+    /// What it gives.
+    type Output: Send + 'static;
 
     /// What it gives, from all pieces' values in order.
     fn output(&self, values: Vec<f32>) -> Self::Output;
@@ -66,25 +75,66 @@ pub(crate) struct Scheduler<W: Work> {
     metrics: Arc<Metrics>,
     sender: Option<mpsc::UnboundedSender<Job<W>>>,
     thread: Option<JoinHandle<()>>,
+    /// Keys that were given to [`Turns`], from the last one downwards.
+    turns: AtomicUsize,
 }
 
-/// Work on its way, until it is answered.
+/// What is on its way, until it is done.
 struct Job<W: Work> {
-    work: W,
+    task: Task<W>,
     arrived: Instant,
     deadline: Option<Instant>,
     /// Whether a piece of it has been computed.
     started: bool,
-    values: Vec<f32>,
-    reply: oneshot::Sender<Result<W::Output, InferenceError>>,
-    /// Given back when the job is dropped.
-    _place: OwnedSemaphorePermit,
+    /// Given back when the job is dropped. Turns need none: who has one asks for no other.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
-impl<W: Work> Waiting for Job<W> {
-    type Work = W;
-    fn work(&self) -> &W {
-        &self.work
+enum Task<W: Work> {
+    Call { work: W, values: Vec<f32>, reply: oneshot::Sender<Result<W::Output, InferenceError>> },
+    Turn(Turn),
+}
+
+impl<W: Work> Job<W> {
+    fn new(task: Task<W>, deadline: Option<Instant>, place: Option<OwnedSemaphorePermit>) -> Self {
+        Job { task, arrived: Instant::now(), deadline, started: false, _place: place }
+    }
+
+    /// Whether nobody waits for it any more.
+    fn is_withdrawn(&self) -> bool {
+        match &self.task {
+            Task::Call { reply, .. } => reply.is_closed(),
+            Task::Turn(turn) => turn.is_withdrawn(),
+        }
+    }
+
+    fn fail(self, error: InferenceError) {
+        if let Task::Call { reply, .. } = self.task {
+            let _ = reply.send(Err(error));
+        }
+    }
+}
+
+impl<W: Work> Piecewise for Job<W> {
+    fn key(&self) -> usize {
+        match &self.task {
+            Task::Call { work, .. } => work.key(),
+            Task::Turn(turn) => turn.key,
+        }
+    }
+
+    fn pieces(&self) -> usize {
+        match &self.task {
+            Task::Call { work, .. } => work.pieces(),
+            Task::Turn(_) => 1,
+        }
+    }
+
+    fn tokens(&self, pieces: Range<usize>) -> usize {
+        match &self.task {
+            Task::Call { work, .. } => work.tokens(pieces),
+            Task::Turn(turn) => turn.tokens * pieces.len(),
+        }
     }
 }
 
@@ -105,7 +155,8 @@ impl<W: Work> Scheduler<W> {
             .spawn(move || match guarded(setup) {
                 Ok(compute) => {
                     let _ = ready.send(Ok(()));
-                    Worker { receiver, line: Line::new(), compute, metrics: counted }.run();
+                    let (line, after, metrics) = (Line::new(), None, counted);
+                    Worker { receiver, line, after, compute, metrics }.run();
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -114,7 +165,8 @@ impl<W: Work> Scheduler<W> {
             .map_err(|e| InferenceError::Failed(format!("cannot start a thread: {e}")))?;
         started.recv().unwrap_or(Err(InferenceError::Stopped))?;
         let places = Arc::new(Semaphore::new(depth));
-        Ok(Scheduler { depth, places, metrics, sender: Some(sender), thread: Some(thread) })
+        let (sender, thread, turns) = (Some(sender), Some(thread), AtomicUsize::new(usize::MAX));
+        Ok(Scheduler { depth, places, metrics, sender, thread, turns })
     }
 
     /// Lines work up; fails at once when the line is full. Work that cannot be done by its
@@ -130,11 +182,15 @@ impl<W: Work> Scheduler<W> {
         })?;
         let (reply, pending) = oneshot::channel();
         let sender = self.sender.as_ref().ok_or(InferenceError::Stopped)?;
-        let arrived = Instant::now();
-        let (started, values) = (false, Vec::new());
-        let job = Job { work, arrived, deadline, started, values, reply, _place: place };
+        let job = Job::new(Task::Call { work, values: vec![], reply }, deadline, Some(place));
         sender.send(job).map_err(|_| InferenceError::Stopped)?;
         Ok(pending)
+    }
+
+    /// Turns at the device for a thread of the caller's; they keep no scheduler alive.
+    pub(crate) fn turns(&self) -> Turns<W> {
+        let key = self.turns.fetch_sub(1, Ordering::Relaxed);
+        Turns::new(key, self.sender.as_ref().map(mpsc::UnboundedSender::downgrade))
     }
 }
 
@@ -151,6 +207,9 @@ impl<W: Work> Drop for Scheduler<W> {
 struct Worker<W: Work> {
     receiver: mpsc::UnboundedReceiver<Job<W>>,
     line: Line<Job<W>>,
+    /// The key of the turn that has just been: now others go first, so that neither long work nor a
+    /// stream of turns stands in the other's way for longer than a slice.
+    after: Option<usize>,
     compute: Box<dyn Compute<W>>,
     metrics: Arc<Metrics>,
 }
@@ -169,7 +228,11 @@ impl<W: Work> Worker<W> {
                 self.admit(job);
             }
             self.clear(Instant::now());
-            let shares = self.line.next(|key| self.compute.most(key));
+            let most = |job: &Job<W>| match &job.task {
+                Task::Call { work, .. } => self.compute.most(work.key()),
+                Task::Turn(_) => usize::MAX,
+            };
+            let shares = self.line.next(most, self.after.take());
             if !shares.is_empty() {
                 self.batch(&shares);
             }
@@ -177,7 +240,7 @@ impl<W: Work> Worker<W> {
     }
 
     fn admit(&mut self, job: Job<W>) {
-        match job.work.pieces() {
+        match job.pieces() {
             0 => self.answer(job),
             _ => {
                 self.metrics.lined_up(1);
@@ -193,13 +256,13 @@ impl<W: Work> Worker<W> {
         let late = |job: &Job<W>, takes: Duration| {
             job.deadline.is_some_and(|deadline| now + takes / 2 > deadline)
         };
-        for job in self.line.remove(|job, takes| job.reply.is_closed() || late(job, takes)) {
+        for job in self.line.remove(|job, takes| job.is_withdrawn() || late(job, takes)) {
             self.metrics.lined_up(-1);
-            self.metrics.count(match job.reply.is_closed() {
+            self.metrics.count(match job.is_withdrawn() {
                 true => Outcome::Withdrawn,
                 false => Outcome::Late,
             });
-            let _ = job.reply.send(Err(InferenceError::Late));
+            job.fail(InferenceError::Late);
         }
     }
 
@@ -211,31 +274,19 @@ impl<W: Work> Worker<W> {
                 self.metrics.waited(now - job.arrived);
             }
         }
-        let slices: Vec<Slice<W>> = shares
-            .iter()
-            .map(|share| Slice {
-                work: self.line.get(share.at).work(),
-                pieces: share.pieces.clone(),
-            })
-            .collect();
-        let tokens = slices.iter().map(|slice| slice.work.tokens(slice.pieces.clone())).sum();
-        let results = guarded(|| {
-            let results = self.compute.compute(&slices)?;
-            if results.len() != slices.len() {
-                let text = format!("{} results for {} slices", results.len(), slices.len());
-                return Err(InferenceError::Failed(text));
-            }
-            Ok(results)
-        });
+        let tokens = |share: &Share| self.line.get(share.at).tokens(share.pieces.clone());
+        let tokens = shares.iter().map(tokens).sum();
+        let results = guarded(|| self.compute(shares));
         let taken = now.elapsed();
         match results {
             Ok(results) => {
                 self.metrics.computed(tokens, taken);
-                for (share, values) in shares.iter().zip(results) {
-                    let so_far = &mut self.line.get_mut(share.at).values;
-                    match so_far.is_empty() {
-                        true => *so_far = values,
-                        false => so_far.extend(values),
+                for (share, more) in shares.iter().zip(results) {
+                    if let Task::Call { values, .. } = &mut self.line.get_mut(share.at).task {
+                        match values.is_empty() {
+                            true => *values = more,
+                            false => values.extend(more),
+                        }
                     }
                 }
                 for job in self.line.advance(shares, taken) {
@@ -248,17 +299,40 @@ impl<W: Work> Worker<W> {
                 for job in self.line.fail(shares) {
                     self.metrics.lined_up(-1);
                     self.metrics.count(Outcome::Failed);
-                    let _ = job.reply.send(Err(error.clone()));
+                    job.fail(error.clone());
                 }
             }
         }
     }
 
+    /// The values of each share. A turn, which is a batch of its own, has none.
+    fn compute(&mut self, shares: &[Share]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        if let [Share { at, .. }] = shares
+            && let Task::Turn(turn) = &mut self.line.get_mut(*at).task
+        {
+            self.after = Some(turn.key);
+            turn.give();
+            return Ok(vec![vec![]]);
+        }
+        let slice = |share: &Share| match &self.line.get(share.at).task {
+            Task::Call { work, .. } => Some(Slice { work, pieces: share.pieces.clone() }),
+            Task::Turn(_) => None,
+        };
+        let slices: Vec<Slice<W>> = shares.iter().filter_map(slice).collect();
+        let results = self.compute.compute(&slices)?;
+        if results.len() != shares.len() {
+            let text = format!("{} results for {} slices", results.len(), shares.len());
+            return Err(InferenceError::Failed(text));
+        }
+        Ok(results)
+    }
+
     /// A caller that went away meanwhile needs no result.
-    fn answer(&self, mut job: Job<W>) {
+    fn answer(&self, job: Job<W>) {
         self.metrics.count(Outcome::Done);
-        let output = job.work.output(std::mem::take(&mut job.values));
-        let _ = job.reply.send(Ok(output));
+        if let Task::Call { work, values, reply } = job.task {
+            let _ = reply.send(Ok(work.output(values)));
+        }
     }
 }
 

@@ -21,9 +21,7 @@ impl Piecework {
     }
 }
 
-impl Work for Piecework {
-    type Output = Vec<f32>;
-
+impl Piecewise for Piecework {
     fn key(&self) -> usize {
         self.key
     }
@@ -38,6 +36,10 @@ impl Work for Piecework {
             false => self.overhead + self.sizes[pieces].iter().sum::<usize>(),
         }
     }
+}
+
+impl Work for Piecework {
+    type Output = Vec<f32>;
 
     fn output(&self, values: Vec<f32>) -> Vec<f32> {
         values
@@ -160,6 +162,34 @@ fn a_panic_is_an_error_and_the_device_goes_on() {
     go.send(()).unwrap();
     let good = scheduler.submit(piece("good", 1), None).unwrap();
     assert_eq!(good.blocking_recv().unwrap().unwrap(), [1.0]);
+}
+
+#[test]
+fn turns_alternate_with_slices_of_long_work() {
+    let (scheduler, told, go) = gated(1);
+    let turns = scheduler.turns();
+    let ask = || turns.ask(0).unwrap();
+    // Minutes, as far as is known.
+    let long = scheduler.submit(Piecework::new("long", 1, &[400_000; 3]), None).unwrap();
+    assert_eq!(told.recv().unwrap(), [("long", 0..1)]);
+    let mut turn = ask();
+    for piece in 1..4 {
+        assert!(turn.try_recv().is_err(), "the device is busy");
+        drop(ask());
+        go.send(()).unwrap();
+        let lease = turn.blocking_recv().unwrap();
+        // It is due before the long work, which goes next nevertheless.
+        turn = ask();
+        assert!(told.try_recv().is_err(), "the device is not its thread's");
+        drop(lease);
+        if piece < 3 {
+            assert_eq!(told.recv().unwrap(), [("long", piece..piece + 1)]);
+        }
+    }
+    assert_eq!(long.blocking_recv().unwrap().unwrap(), [400_000.0; 3]);
+    drop(turn.blocking_recv().unwrap());
+    drop(scheduler);
+    assert!(turns.ask(0).is_none(), "it keeps nothing alive");
 }
 
 #[test]

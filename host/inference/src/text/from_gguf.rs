@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
-use super::TextTokenizer;
+use super::{TextTokenizer, parse};
 use crate::ModelError;
 use crate::gguf::{Gguf, Value};
 
@@ -99,7 +99,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<TextTokenizer, ModelError> {
     let begin = around("add_bos_token", "bos_token_id", sentence_pieces);
     let end = around("add_eos_token", "eos_token_id", false);
     json["post_processor"] = template(begin, end);
-    TextTokenizer::parse(gguf.path(), json.to_string().as_bytes())
+    parse(gguf.path(), json.to_string().as_bytes())
 }
 
 /// Byte-level BPE (Radford et al. 2019).

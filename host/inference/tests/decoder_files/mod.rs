@@ -278,3 +278,38 @@ fn gguf_name(name: &str) -> String {
     }
     name
 }
+
+/// The tiny Llama as a GGUF with a tokenizer of single characters and a few pieces.
+pub fn with_tokenizer() -> (TempDir, DecoderModel) {
+    let case = case("llama");
+    let mut file = GgufFile::default();
+    let pieces = ["<unk>", "<s>", "</s>"].map(String::from).into_iter();
+    let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
+    let words = ["▁", "h", "i", "hi", "▁hi", "t", "▁t", "e", "he", "the", "▁the"].map(String::from);
+    let mut tokens: Vec<String> = pieces.chain(bytes).chain(words).collect();
+    while tokens.len() < 320 {
+        tokens.push(format!("w{}", tokens.len()));
+    }
+    let kinds: Vec<i32> = (0..320)
+        .map(|id| match id {
+            0 => 2,
+            1 | 2 => 3,
+            3..259 => 6,
+            _ => 1,
+        })
+        .collect();
+    let scores: Vec<f32> = (0..320).map(|id| -(id as f32)).collect();
+    file.string("tokenizer.ggml.model", "llama");
+    file.strings("tokenizer.ggml.tokens", &tokens);
+    file.floats("tokenizer.ggml.scores", &scores);
+    file.integers("tokenizer.ggml.token_type", &kinds);
+    file.number("tokenizer.ggml.bos_token_id", 1);
+    file.number("tokenizer.ggml.eos_token_id", 2);
+    file.flag("tokenizer.ggml.add_bos_token", true);
+    let template =
+        "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}";
+    file.string("tokenizer.chat_template", template);
+    let (folder, path) = gguf_with(file, &case.config, &case.tensors(), plain);
+    let model = open(&path);
+    (folder, model)
+}

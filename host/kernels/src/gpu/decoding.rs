@@ -15,6 +15,10 @@ impl DecoderDevice for GpuDevice {
     type Pages = GpuPages;
     type Paged = GpuPaged;
 
+    fn destroy(&self) {
+        GpuDevice::destroy(self);
+    }
+
     fn prepare_blocks(
         &self,
         parts: &[BlockMatrix],

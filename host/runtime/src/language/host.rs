@@ -48,12 +48,10 @@ pub struct Session {
     tokens: Arc<Mutex<Vec<u32>>>,
 }
 
-/// A text being written.
+/// A text being written. Dropping it ends the work on the device within a step.
 pub struct Completion {
-    model: Arc<LanguageModel>,
     session: Arc<Mutex<Vec<u32>>>,
     state: State,
-    usage: Usage,
 }
 
 enum State {
@@ -190,7 +188,6 @@ impl wit::HostSession for LanguageView<'_> {
         let Session { model, tokens } = self.table.get(&session)?;
         let (model, session) = (model.clone(), tokens.clone());
         let prompt = held(&session).clone();
-        let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         let Some(left) = self.language.tokens.checked_sub(prompt.len()) else {
             let (asked, left) = (prompt.len(), self.language.tokens);
             let text = format!("a prompt of {asked} tokens; the request may use {left} more");
@@ -210,9 +207,7 @@ impl wit::HostSession for LanguageView<'_> {
         };
         self.hold()?;
         self.language.tokens = left;
-        model.counts.begun();
-        let state = State::Writing(generation);
-        Ok(Ok(self.table.push(Completion { model, session, state, usage })?))
+        Ok(Ok(self.table.push(Completion { session, state: State::Writing(generation) })?))
     }
 
     fn drop(&mut self, session: Resource<Session>) -> wasmtime::Result<()> {
@@ -258,39 +253,28 @@ impl Completion {
         let over = |what: &str| {
             wit::Error::OverBudget(format!("the request's {what} for language models are used up"))
         };
-        let state = match event {
+        self.state = match event {
             None => State::Failed(over("seconds")),
             Some(None) => State::Failed(wit::Error::Failed("the device has stopped".to_owned())),
             Some(Some(GenerationEvent::Failed(error))) => State::Failed(refused(&error)),
             Some(Some(GenerationEvent::End { reason, text, usage })) => {
-                self.usage = usage;
-                let state = State::Ended(completed(reason, &usage));
+                let end = State::Ended(completed(reason, &usage));
                 if !text.is_empty() {
-                    self.leave(state);
+                    self.state = end;
                     return Ok(wit::Event::Rest(text));
                 }
-                state
+                end
             }
             Some(Some(GenerationEvent::Token { token, text })) => match tokens.checked_sub(1) {
                 Some(left) => {
                     *tokens = left;
-                    self.usage.generated_tokens += 1;
                     held(&self.session).push(token);
                     return Ok(wit::Event::Piece(wit::Piece { token, text }));
                 }
                 None => State::Failed(over("tokens")),
             },
         };
-        self.leave(state);
         self.end()
-    }
-
-    /// Ends what is under way, on the device within a step.
-    fn leave(&mut self, state: State) {
-        if let State::Writing(_) = self.state {
-            self.model.counts.ended(&self.usage);
-        }
-        self.state = state;
     }
 
     fn end(&self) -> Fallible<wit::Event> {
@@ -299,12 +283,6 @@ impl Completion {
             State::Failed(error) => Err(error.clone()),
             State::Writing(_) => Err(wit::Error::Failed("it has not ended".to_owned())),
         }
-    }
-}
-
-impl Drop for Completion {
-    fn drop(&mut self) {
-        self.leave(State::Failed(wit::Error::Failed("nobody waits for it".to_owned())));
     }
 }
 

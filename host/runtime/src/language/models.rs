@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use trine_inference::generation::{Generations, Usage};
+use trine_inference::generation::Generations;
 use trine_inference::text::{ChatTemplate, TextTokenizer};
 
 /// A language model that guests ask for by name.
@@ -16,33 +14,6 @@ pub struct LanguageModel {
     generations: Generations,
     tokenizer: Arc<TextTokenizer>,
     template: Option<ChatTemplate>,
-    pub(super) counts: Counts,
-}
-
-/// What was asked of a model.
-#[derive(Default)]
-pub(super) struct Counts {
-    open: Gauge,
-    completions: Counter,
-    prompt: Counter,
-    cached: Counter,
-    generated: Counter,
-}
-
-impl Counts {
-    /// A completion that begins.
-    pub(super) fn begun(&self) {
-        self.open.inc();
-        self.completions.inc();
-    }
-
-    /// A completion that has ended.
-    pub(super) fn ended(&self, usage: &Usage) {
-        self.open.dec();
-        self.prompt.inc_by(usage.prompt_tokens as u64);
-        self.cached.inc_by(usage.cached_tokens as u64);
-        self.generated.inc_by(usage.generated_tokens as u64);
-    }
 }
 
 impl LanguageModel {
@@ -54,8 +25,7 @@ impl LanguageModel {
         tokenizer: Arc<TextTokenizer>,
         template: Option<ChatTemplate>,
     ) -> LanguageModel {
-        let counts = Counts::default();
-        LanguageModel { name, context, generations, tokenizer, template, counts }
+        LanguageModel { name, context, generations, tokenizer, template }
     }
 
     /// Its name.
@@ -110,15 +80,8 @@ impl LanguageModels {
     /// Names what is counted of each model.
     pub(crate) fn register(&self, registry: &mut Registry) {
         for model in self.iter() {
-            let LanguageModel { name, counts, .. } = &**model;
-            let label = ("model".into(), name.clone().into());
-            let of = registry.sub_registry_with_label(label);
-            of.register("completions_open", "Completions under way", counts.open.clone());
-            of.register("completions", "Completions begun", counts.completions.clone());
-            of.register("prompt_tokens", "Tokens of prompts", counts.prompt.clone());
-            let help = "Tokens of prompts that the cache had already";
-            of.register("cached_tokens", help, counts.cached.clone());
-            of.register("generated_tokens", "Tokens written", counts.generated.clone());
+            let label = ("model".into(), model.name.clone().into());
+            model.generations.register(registry.sub_registry_with_label(label));
         }
     }
 }

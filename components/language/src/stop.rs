@@ -1,25 +1,27 @@
 //! Ends a stream of text where one of some strings begins.
 
-/// More stop strings, or longer ones, are refused.
-pub(crate) const MOST_STOPS: usize = 16;
-pub(crate) const MOST_STOP_BYTES: usize = 256;
+/// Stop strings of a text at most.
+pub const MOST_STOPS: usize = 16;
+/// Bytes of a stop string at most.
+pub const MOST_STOP_BYTES: usize = 256;
 
 /// Holds back what may be the beginning of a stop string until it is known.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stop {
+pub struct Stop {
     strings: Vec<String>,
     held: String,
 }
 
 impl Stop {
-    pub(crate) fn new(strings: Vec<String>) -> Stop {
+    /// Of these strings.
+    pub fn new(strings: Vec<String>) -> Stop {
         let strings = strings.into_iter().filter(|string| !string.is_empty()).collect();
         Stop { strings, held: String::new() }
     }
 
     /// What may be given of the text so far, and whether it ended with a stop string, which is left
     /// out.
-    pub(crate) fn push(&mut self, text: &str) -> (String, bool) {
+    pub fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
         let found = self.strings.iter().filter_map(|string| self.held.find(string.as_str())).min();
         if let Some(at) = found {
@@ -36,7 +38,7 @@ impl Stop {
     }
 
     /// What was held back for nothing.
-    pub(crate) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }

@@ -30,7 +30,7 @@ fn tokenizer() -> TextTokenizer {
         "model": {"type": "BPE", "vocab": vocabulary,
                   "merges": [["h", "e"], ["l", "l"], ["Ġ", "w"], ["Ã", "©"]]},
     });
-    TextTokenizer::parse(Path::new("made here"), json.to_string().as_bytes()).unwrap()
+    TextTokenizer::parse(json.to_string().as_bytes()).unwrap()
 }
 
 #[test]
@@ -108,6 +108,16 @@ fn special_tokens_are_known_and_not_shown() {
     assert_eq!(Some(tokens[0]), tokenizer.token("<s>"));
     tokens.push(end);
     assert_eq!(tokenizer.decode(&tokens).unwrap(), "hello");
+}
+
+#[test]
+fn a_tokenizer_is_what_its_json_says() {
+    let tokenizer = tokenizer();
+    let again = TextTokenizer::parse(tokenizer.json().unwrap().as_bytes()).unwrap();
+    let text = "<s>hello wörld 🦀";
+    assert_eq!(again.encode(text, true).unwrap(), tokenizer.encode(text, true).unwrap());
+    let refused = TextTokenizer::parse(b"{}").err().unwrap();
+    assert!(matches!(refused, TextError::Format(_)), "{refused}");
 }
 
 fn prompt(source: &str) -> Result<String, TextError> {

@@ -1,7 +1,5 @@
 //! From logits to the next token.
 
-use crate::InferenceError;
-
 /// How the next token is chosen. The default takes the likeliest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
@@ -36,27 +34,38 @@ impl Default for Sampling {
     }
 }
 
+/// An option out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {reason}")]
+pub struct SamplingError {
+    /// The option.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// More biases than any caller has use for.
 const MOST_BIASES: usize = 4096;
 
 impl Sampling {
     /// Refuses options out of their range.
-    pub fn check(&self) -> Result<(), InferenceError> {
-        let within =
-            |name: &str, value: f32, least: f32, most: f32| match (least..=most).contains(&value) {
-                true => Ok(()),
-                false => {
-                    let reason = format!("is {value}; it must be {least} to {most}");
-                    Err(InferenceError::input(name, reason))
-                }
-            };
+    pub fn check(&self) -> Result<(), SamplingError> {
+        let within = |name: &'static str, value: f32, least: f32, most: f32| match (least..=most)
+            .contains(&value)
+        {
+            true => Ok(()),
+            false => {
+                let reason = format!("is {value}; it must be {least} to {most}");
+                Err(SamplingError { name, reason })
+            }
+        };
         within("temperature", self.temperature, 0.0, 100.0)?;
         within("top_p", self.top_p, 0.0, 1.0)?;
         within("min_p", self.min_p, 0.0, 1.0)?;
         within("repetition_penalty", self.repetition_penalty, 0.01, 100.0)?;
         if self.logit_bias.len() > MOST_BIASES {
             let reason = format!("has {} tokens; at most {MOST_BIASES}", self.logit_bias.len());
-            return Err(InferenceError::input("logit_bias", reason));
+            return Err(SamplingError { name: "logit_bias", reason });
         }
         self.logit_bias.iter().try_for_each(|&(_, bias)| within("logit_bias", bias, -1e4, 1e4))
     }

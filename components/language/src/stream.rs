@@ -1,6 +1,6 @@
 //! A text as it comes, token by token, cut only where characters end.
 
-use super::{TextError, TextTokenizer};
+use crate::{TextError, TextTokenizer};
 
 /// No character is more tokens than its bytes, of which there are four.
 const MOST_PENDING: usize = 8;
