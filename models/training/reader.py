@@ -35,24 +35,19 @@ class Question(NamedTuple):
     exact: bool
     # Passages that are near or rank high, and do not hold the answer.
     near: list
-    # A statement, which the passage as a whole bears out, or not (then there are no answers).
-    claim: bool = False
 
 
 class Examples:
     """Questions with their passages; each call makes one example, now answerable, now not."""
 
-    def __init__(self, data, pairs, claims, pieces, table):
+    def __init__(self, data, pairs, pieces, table):
         self.pieces, self.changes = pieces, unanswerable.Changes(pieces, table)
         self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
         self.questions += sentences(data)
-        self.questions += statements(claims)
 
     def draw(self, index, chance):
         """(question, passage, start, end, exact); start is None when the passage does not answer."""
         q = self.questions[index]
-        if q.claim:
-            return (q.text, q.passage, *(q.answers or [(None, None)])[0], q.exact)
         roll = chance.random()
         if roll < 0.3:
             return answered(q, q.text, q.passage, q.answers, chance)
@@ -170,17 +165,6 @@ def sentences(data):
     return out
 
 
-def statements(path):
-    """SNLI's statements about a scene: what the scene entails has its answer somewhere in it. The last
-    fifth is left for other uses."""
-    given = rows(path)
-    for row in given[: len(given) * 4 // 5]:
-        scene = row["premise"].replace(" .", ".").replace(" ,", ",")
-        text = row["hypothesis"].replace(" .", ".").replace(" ,", ",")
-        answers = [(0, len(scene))] if row["label"] == "entailment" else []
-        yield Question(text, scene, answers, not answers, [], claim=True)
-
-
 MARKS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "``": '"', "''": '"'}
 
 
@@ -240,7 +224,6 @@ def main():
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     options.add_argument("--pairs", type=Path, required=True, help="folders with run.trec")
-    options.add_argument("--claims", type=Path, required=True, help="statements and scenes of SNLI")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
     options.add_argument("--begin", type=Path, help="a checkpoint whose weights to begin with")
     options.add_argument("--epochs", type=float, default=2.0)
@@ -255,7 +238,7 @@ def main():
     o.work.mkdir(parents=True, exist_ok=True)
 
     encoder = Encoder(o.base, o.rank)
-    examples = Examples(o.data, o.pairs, o.claims, Pieces(o.base), encoder.word)
+    examples = Examples(o.data, o.pairs, Pieces(o.base), encoder.word)
     head = nn.Linear(384, 2)
     head.weight.data.normal_(0, 0.02)
     head.bias.data.zero_()
