@@ -10,7 +10,7 @@ use trine_index::setup::ReadingSetup;
 use trine_text::tokens::{Encoder, Window, Windows};
 
 /// Passages that are read.
-const PASSAGES: usize = 20;
+const PASSAGES: usize = 10;
 /// By what a span's margin over no answer is divided before it becomes a probability.
 const TEMPERATURE: f32 = 3.0;
 

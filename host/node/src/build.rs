@@ -39,7 +39,7 @@ const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.5, passage: 0.0
 const FUSION: f32 = 0.35;
 const SMOOTHING: f32 = 0.3;
 const ANSWERS: f32 = 2.0;
-/// Tokens that a reader reads in one piece at most, for twenty such windows are one call.
+/// Tokens that a reader reads in one piece at most, for ten such windows are one call.
 const READ_AT_ONCE: usize = 512;
 
 /// What to index.
