@@ -18,7 +18,7 @@ use trine_text::tokens::{Encoded, Encoder, TokenError};
 use reading::Reading;
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: memory::Heaps = memory::Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {

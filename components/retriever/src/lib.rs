@@ -9,7 +9,7 @@ mod request;
 use trine_guest_nn::memory;
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: memory::Heaps = memory::Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {

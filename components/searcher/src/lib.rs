@@ -11,7 +11,7 @@ use trine_index::{
 };
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: memory::Heaps = memory::Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {
