@@ -9,13 +9,14 @@ use trine_build_guest::{Place, build, watch};
 const GUESTS: [&str; 6] = ["gateway", "retriever", "reranker", "generator", "writer", "searcher"];
 
 /// What guests are made of.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "components/gateway",
     "components/retriever",
     "components/reranker",
     "components/generator",
     "components/writer",
     "components/searcher",
+    "components/guest-memory",
     "components/guest-nn",
     "components/index",
     "components/text",
