@@ -29,6 +29,29 @@ fn memory_of(pid: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Pages that were mapped for a process without reading a disk, since it started.
+#[cfg(target_os = "linux")]
+fn page_faults(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    after_name.split_whitespace().nth(7).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_requests_read_stays_mapped_for_those_that_follow() {
+    let Some(bundle) = bundle() else { return };
+    let server = Served::start(bundle, &[]);
+    let ask = |from: usize| (from..from + 50).for_each(|turn| one_request(&server, turn));
+    // As many as there may be slots in turn.
+    ask(0);
+    let before = page_faults(server.child.id());
+    ask(50);
+    let faults = (page_faults(server.child.id()) - before) / 50;
+    // Some 20, where an instance whose slot is unmapped has 500.
+    assert!(faults < 150, "{faults} a request");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hundred_clients_for_a_while() {
