@@ -14,7 +14,7 @@ const CLIENTS: usize = 100;
 
 /// Requests after which every slot of the instance pool has been used: what a slot keeps is then
 /// there. Counted in requests, so that a slow machine is as warm as a fast one.
-const WARM: u64 = 500;
+const WARM: u64 = 3000;
 
 /// 10, or what `TRINE_LOAD_SECONDS` says.
 fn seconds() -> u64 {
