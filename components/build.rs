@@ -10,7 +10,7 @@ const GUESTS: [&str; 7] =
     ["gateway", "retriever", "reranker", "generator", "writer", "decoder", "searcher"];
 
 /// What guests are made of.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "components/gateway",
     "components/retriever",
     "components/reranker",
@@ -18,6 +18,7 @@ const SOURCES: [&str; 11] = [
     "components/writer",
     "components/decoder",
     "components/searcher",
+    "components/guest-memory",
     "components/guest-nn",
     "components/index",
     "components/language",

@@ -10,7 +10,8 @@ mod session;
 
 use std::cell::RefCell;
 
-use trine_guest_nn::{Parts, memory};
+use trine_guest_memory::{Heaps, sealed};
+use trine_guest_nn::Parts;
 use trine_index::setup;
 use trine_language::{DecoderSetup, TextTokenizer};
 
@@ -18,7 +19,7 @@ use bindings::exports::trine::inference::generation::{Description, Guest as Gene
 use bindings::exports::trine::rag::snapshot::Guest as Snapshot;
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: Heaps = Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {
@@ -65,7 +66,7 @@ impl Snapshot for Component {
         let tokenizer = TextTokenizer::parse(&parts.take(setup::TOKENIZER)?);
         let tokenizer = tokenizer.map_err(|error| format!("tokenizer: {error}"))?;
         MODEL.set(Some(Model { setup, tokenizer }));
-        memory::sealed();
+        sealed();
         Ok(())
     }
 }

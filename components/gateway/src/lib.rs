@@ -31,6 +31,10 @@ mod bindings {
 use spin_sdk::http::{BoxBody, FullBody, IntoResponse, Request, Response, box_body};
 use spin_sdk::http_service;
 
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: trine_guest_memory::Arena = trine_guest_memory::Arena;
+
 /// Answers one request; the host gives each a fresh instance.
 #[http_service]
 async fn handle(request: Request) -> impl IntoResponse {

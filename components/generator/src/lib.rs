@@ -12,13 +12,14 @@ use std::collections::VecDeque;
 
 use extract::Extraction;
 use read::Reader;
+use trine_guest_memory::{Heaps, sealed};
 use trine_guest_nn::bindings::trine::rag::types::{Error, Ranked, Span};
-use trine_guest_nn::{Parts, SentenceEncoder, memory};
+use trine_guest_nn::{Parts, SentenceEncoder};
 use trine_index::setup::{self, GeneratorSetup, ReaderSetup};
 use trine_text::tokens::Encoder;
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: Heaps = Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {
@@ -87,7 +88,7 @@ impl Snapshot for Component {
             None => None,
         };
         MODEL.set(Some(Model { setup, encoder, reader }));
-        memory::sealed();
+        sealed();
         Ok(())
     }
 }

@@ -2,11 +2,9 @@
 //!
 //! [`Graph`] is a model by name, [`SentenceEncoder`] one that turns texts into vectors,
 //! [`spans`] one that reads answers;
-//! [`Parts`] gathers what a component is given before its snapshot and [`memory`] keeps that
-//! snapshot small. It knows no component's business.
+//! [`Parts`] gathers what a component is given before its snapshot. It knows no component's business.
 
 mod entropy;
-pub mod memory;
 mod nn;
 mod parts;
 mod sentence;

@@ -9,8 +9,9 @@ mod reading;
 
 use std::cell::RefCell;
 
+use trine_guest_memory::{Heaps, sealed};
 use trine_guest_nn::bindings::trine::rag::types::{Candidate, Error, Ranked};
-use trine_guest_nn::{Graph, NnError, Outputs, Parts, Tensor, memory};
+use trine_guest_nn::{Graph, NnError, Outputs, Parts, Tensor};
 use trine_index::setup::{self, RerankerSetup};
 use trine_text::passage_input;
 use trine_text::tokens::{Encoded, Encoder, TokenError};
@@ -18,7 +19,7 @@ use trine_text::tokens::{Encoded, Encoder, TokenError};
 use reading::Reading;
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: Heaps = Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {
@@ -97,7 +98,7 @@ impl Snapshot for Component {
             }
         };
         MODEL.set(Some(Model { setup, encoder, reader }));
-        memory::sealed();
+        sealed();
         Ok(())
     }
 }

@@ -6,10 +6,10 @@
 mod bundle;
 mod request;
 
-use trine_guest_nn::memory;
+use trine_guest_memory::{Heaps, sealed};
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: Heaps = Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {
@@ -42,7 +42,7 @@ impl Snapshot for Component {
 
     fn finish() -> Result<(), String> {
         bundle::finish().map_err(|error| error.to_string())?;
-        memory::sealed();
+        sealed();
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use trine_guest_nn::memory;
+use trine_guest_memory::{Heaps, sealed};
 use trine_index::lexical::Bm25;
 use trine_index::{
     Admitted, Bitmap, Fusion, Graph, GraphReader, Hit, Index, Likeness, SearchOptions,
@@ -11,7 +11,7 @@ use trine_index::{
 };
 
 #[global_allocator]
-static ALLOCATOR: memory::ZeroOnFree = memory::ZeroOnFree;
+static ALLOCATOR: Heaps = Heaps;
 
 #[allow(missing_docs, clippy::all)]
 mod bindings {
@@ -63,7 +63,7 @@ impl bindings::exports::trine::rag::snapshot::Guest for Component {
         if !segment.is_empty() {
             INDEX.set(Some(Index::new(segment.finish().map_err(|e| e.to_string())?)));
         }
-        memory::sealed();
+        sealed();
         Ok(())
     }
 }

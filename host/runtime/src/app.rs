@@ -89,8 +89,8 @@ impl Session {
 
 /// A request's right to run.
 struct Admission {
-    _place: OwnedSemaphorePermit,
-    _slot: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
 impl App {
@@ -209,7 +209,7 @@ impl App {
         let place = self.places.clone().try_acquire_owned().map_err(busy)?;
         let slot = self.slots.clone().acquire_owned().await;
         let slot = slot.map_err(|e| RuntimeError::Trap(e.to_string()))?;
-        Ok(Admission { _place: place, _slot: slot })
+        Ok(Admission { place, slot })
     }
 
     fn store(&self, handler: &Handler) -> Store<State> {
@@ -235,23 +235,25 @@ impl App {
         request: Request<Bytes>,
     ) -> Result<Response<Body>, RuntimeError> {
         let arrived = Instant::now();
-        let admission = self.admit().await?;
+        let Admission { place, slot } = self.admit().await?;
         let (head_sender, head) = oneshot::channel();
         let (frame_sender, frames) = mpsc::channel(BODY_QUEUE);
-        let store = self.store(&handler);
+        let mut store = self.store(&handler);
         let started = Instant::now();
         let head_sender = HeadSender { arrived, started, sender: head_sender };
-        let guest = serve(store, handler, request, head_sender, frame_sender.clone());
         let timeout = self.limits.timeout;
         let unfinished = frame_sender.clone();
+        let guest_sender = frame_sender.clone();
         let task = AbortOnDrop(tokio::spawn(async move {
-            // Held here and not by the caller: a slot is free once the store is gone.
-            let held = admission;
+            let guest = serve(&mut store, handler, request, head_sender, guest_sender);
             let outcome = match tokio::time::timeout(timeout, guest).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(RuntimeError::Timeout(timeout)),
             };
-            drop(held);
+            drop(place);
+            // The slot is free once the store is gone. To find and undo what a large instance wrote
+            // takes milliseconds, for which the end of the response does not wait.
+            tokio::task::spawn_blocking(move || drop((store, slot)));
             if let Err(error) = &outcome {
                 tracing::warn!(elapsed_ms = started.elapsed().as_millis() as u64, "{error}");
                 // A body that just ended would pass for whole; an error breaks it off.
@@ -306,13 +308,13 @@ async fn keep(
 
 /// Runs one guest from its start to the last frame of its response.
 async fn serve(
-    mut store: Store<State>,
+    store: &mut Store<State>,
     handler: Handler,
     request: Request<Bytes>,
     head: HeadSender,
     frames: Frames,
 ) -> Result<(), RuntimeError> {
-    let outcome = drive(&mut store, handler, request, head, frames).await;
+    let outcome = drive(store, handler, request, head, frames).await;
     outcome.map_err(|error| match &store.data().meter {
         meter if meter.refused => RuntimeError::Memory { limit: meter.limit() },
         _ => RuntimeError::Trap(format!("{:#}", root(&error))),

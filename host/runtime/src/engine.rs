@@ -18,9 +18,10 @@ const TABLES_PER_REQUEST: u32 = 32;
 /// All that a 32-bit memory can hold.
 const LARGEST_IMAGE: u64 = 4 << 30;
 
-/// Memory that a slot keeps between requests: less to fault in again, and pagemap_scan resets
-/// only what was written.
-const KEEP_RESIDENT: usize = 1 << 20;
+/// Bytes that a request may write to a memory for its slot to be restored by copying just them. A slot
+/// of which more was written is unmapped instead, and its next request faults in what it reads anew:
+/// thousands of pages, where the index is large.
+const KEEP_RESIDENT: usize = 4 << 20;
 
 /// An engine that runs a component once, to fill it.
 pub(crate) fn preparing() -> Result<Engine, RuntimeError> {
