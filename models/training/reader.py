@@ -40,26 +40,44 @@ class Question(NamedTuple):
 class Examples:
     """Questions with their passages; each call makes one example, now answerable, now not."""
 
-    def __init__(self, data, pairs, pieces):
-        self.pieces = pieces
+    def __init__(self, data, pairs, pieces, table):
+        self.pieces, self.changes = pieces, unanswerable.Changes(pieces, table)
         self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
         self.questions += sentences(data)
 
     def draw(self, index, chance):
         """(question, passage, start, end, exact); start is None when the passage does not answer."""
         q = self.questions[index]
-        start, end = chance.choice(q.answers)
-        answerable = (q.text, q.passage, start, end, q.exact)
-        if (roll := chance.random()) < 0.5:
-            return answerable
-        if roll < 0.7 and q.near:
+        roll = chance.random()
+        if roll < 0.3:
+            return answered(q, q.text, q.passage, q.answers, chance)
+        if roll < 0.42 and q.near:
             return q.text, chance.choice(q.near), None, None, True
-        if roll < 0.78:
+        if roll < 0.46:
             low, high = min(a for a, _ in q.answers), max(b for _, b in q.answers)
             if rest := unanswerable.without_answer(q.passage, low, high):
                 return q.text, rest, None, None, True
-        spoilt = unanswerable.spoil(q.text, q.passage, q.near or [q.passage], chance)
-        return (spoilt, q.passage, None, None, True) if spoilt else answerable
+        if roll < 0.54:
+            if twisted := unanswerable.twisted(q.text, q.passage, chance):
+                return twisted, q.passage, None, None, True
+        return self.changed(q, chance) or answered(q, q.text, q.passage, q.answers, chance)
+
+    def changed(self, q, chance):
+        """The question, the passage or both with something exchanged; None when nothing could be."""
+        if chance.random() < 0.15:
+            old_new = self.changes.elsewhere(q.text, q.passage, chance)
+            passage = old_new and around(q, old_new)
+            return answered(q, q.text, *passage, chance) if passage else None
+        old_new = self.changes.exchange(q.text, q.passage, q.near or [q.passage], chance)
+        question = old_new and unanswerable.exchanged(q.text, *old_new)
+        if not question:
+            return None
+        passage = around(q, old_new)
+        if not passage or (roll := chance.random()) < 0.35:
+            return question, q.passage, None, None, True
+        if roll < 0.65:
+            return q.text, passage[0], None, None, True
+        return answered(q, question, *passage, chance)
 
     def encode(self, batch, chance):
         """Ids, segments, and which tokens may start and end the answer: [CLS] where there is none."""
@@ -83,6 +101,15 @@ class Examples:
             starts.append((first, first if exact else last))
             ends.append((last if exact else first, last))
         return ids, types, torch.tensor(starts), torch.tensor(ends)
+
+
+def around(q, old_new):
+    return unanswerable.exchanged_around(q.passage, q.answers, *old_new, inside=not q.exact)
+
+
+def answered(q, text, passage, answers, chance):
+    start, end = chance.choice(answers)
+    return text, passage, start, end, q.exact
 
 
 def marked(data, pairs, name):
@@ -210,8 +237,8 @@ def main():
     torch.manual_seed(1)
     o.work.mkdir(parents=True, exist_ok=True)
 
-    examples = Examples(o.data, o.pairs, Pieces(o.base))
     encoder = Encoder(o.base, o.rank)
+    examples = Examples(o.data, o.pairs, Pieces(o.base), encoder.word)
     head = nn.Linear(384, 2)
     head.weight.data.normal_(0, 0.02)
     head.bias.data.zero_()

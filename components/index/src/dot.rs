@@ -49,6 +49,14 @@ pub(crate) fn dots(query: &[Factors], codes: &[Codes], rows: &[u32], dots: &mut 
     plain(query, codes, rows, dots);
 }
 
+/// Has `rows`, of `blocks` codes each, and their `units` brought near where that is not for the machine
+/// to do: they are needed soon and lie far apart.
+#[inline]
+pub(crate) fn ahead(_blocks: usize, _codes: &[Codes], _units: &[f32], _rows: &[u32]) {
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    simd128::touch(_blocks, _codes, _units, _rows);
+}
+
 /// Defines a function like [`dots`]: `$block` adds the products of a block to the lanes of a
 /// vector, `$sum` adds the lanes.
 macro_rules! dots {

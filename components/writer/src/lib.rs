@@ -43,22 +43,13 @@ impl Guest for Component {
         passages: Vec<Ranked>,
         options: GenerationOptions,
     ) -> Result<Answer, Error> {
+        let model = chosen(options.model.as_deref())?;
         let quoted = extractive::generate(&question, &passages, &extracted(&options))?;
-        let models = Component::models();
-        let model = match options.model.as_deref().or(models.first().map(String::as_str)) {
-            None | Some(EXTRACTIVE) => return Ok(Answer::new(Made::Quoted(quoted))),
-            Some(name) => name.to_owned(),
-        };
-        if !models.contains(&model) {
-            let known = models.join(", ");
-            let text =
-                format!("no language model is called `{model}`; there are {EXTRACTIVE}, {known}");
-            return Err(Error::InvalidInput(text));
-        }
         let evidence = quoted.summary();
-        if evidence.reason == extractive::FinishReason::Abstained {
+        let Some(model) = model.filter(|_| evidence.reason != extractive::FinishReason::Abstained)
+        else {
             return Ok(Answer::new(Made::Quoted(quoted)));
-        }
+        };
         let session = Session::create(&model)?;
         let prompt = Prompt::new(&session, &question, &passages, &options)?;
         let completion = session.decode(&prompt.options)?;
@@ -76,6 +67,22 @@ impl Guest for Component {
 
     fn models() -> Vec<String> {
         generation::models().into_iter().map(|model| model.name).collect()
+    }
+}
+
+/// The language model that a request names, or the first; none where nothing shall be written, or
+/// nothing is there that could.
+fn chosen(name: Option<&str>) -> Result<Option<String>, Error> {
+    let models = Component::models();
+    match name.or(models.first().map(String::as_str)) {
+        None | Some(EXTRACTIVE) => Ok(None),
+        Some(name) if models.iter().any(|model| model == name) => Ok(Some(name.to_owned())),
+        Some(name) => {
+            let known = models.join(", ");
+            let text =
+                format!("no language model is called `{name}`; there are {EXTRACTIVE}, {known}");
+            Err(Error::InvalidInput(text))
+        }
     }
 }
 

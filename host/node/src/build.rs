@@ -39,6 +39,8 @@ const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.5, passage: 0.0
 const FUSION: f32 = 0.35;
 const SMOOTHING: f32 = 0.3;
 const ANSWERS: f32 = 2.0;
+/// Tokens that a reader reads in one piece at most, for twenty such windows are one call.
+const READ_AT_ONCE: usize = 512;
 
 /// What to index.
 pub struct Input<'a> {
@@ -301,7 +303,7 @@ fn reranker_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {
             smoothing: SMOOTHING,
             reading: reader.map(|reader| ReadingSetup {
                 graph: reader.name.clone(),
-                max_tokens: reader.window(),
+                max_tokens: reader.window().min(READ_AT_ONCE),
                 weight: ANSWERS,
             }),
         },
@@ -327,7 +329,7 @@ fn generator_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {
         reader: reader.as_ref().map(|reader| ReaderSetup {
             model: reader.name.clone(),
             graph: reader.name.clone(),
-            max_tokens: reader.window(),
+            max_tokens: reader.window().min(READ_AT_ONCE),
             calibration: match reranker.scoring() {
                 Scoring::LateInteraction => CALIBRATION,
                 Scoring::CrossEncoder => SPAN_ALONE,

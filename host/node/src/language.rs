@@ -51,9 +51,7 @@ impl LanguageModel {
         let prompt = self.template.as_ref().ok_or_else(missing)?.prompt(messages)?;
         self.tokenizer.encode(&prompt, false)
     }
-}
 
-impl LanguageModel {
     /// The decoder component for it: what drives it on a host that has wasi:nn alone, where the graph
     /// of its name gives logits.
     pub(crate) fn decoder(&self) -> Result<Vec<u8>, NodeError> {
