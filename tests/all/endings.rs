@@ -181,7 +181,7 @@ fn answers_of_all_endings_leave_nothing_behind() {
         }
         resident(server.child.id())
     };
-    let (first, more) = (3, rounds());
+    let (first, more) = (rounds().div_ceil(2), rounds());
     let (before, after) = (run(first), run(more));
     let (answers, requests) = (counted(&server, "answers_total"), 12 * (first + more));
     println!("{before:?} KiB, then {after:?} KiB after {requests} requests, {answers} answers");

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use trine_inference::DecoderModel;
 use trine_inference::generation::{Feed, SessionId, Sessions};
-use trine_inference::text::TextStream;
+use trine_inference::text::{TextStream, TextTokenizer};
 use trine_kernels::CpuDevice;
 
 /// A folder with what a script of `tests/peers` made, if Python has the modules that it needs.

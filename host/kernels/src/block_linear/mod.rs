@@ -130,47 +130,41 @@ impl Prepared {
         })
     }
 
-    /// All rows of `left` times a panel, a tile at a time: `finish(top, height, tile)` is given each,
-    /// `[height, 32]`.
+    /// The rows `top..top + height` of `left` times a panel, into `out` `[height, 32]`.
     fn panel(
         &self,
         device: &CpuDevice,
         left: &Left,
-        part: &Part,
-        index: usize,
-        mut finish: impl FnMut(usize, usize, &mut [f32]),
+        (part, index): (&Part, usize),
+        (top, height): (usize, usize),
+        out: &mut [f32],
     ) {
         let size = part.lines.len() / part.n.div_ceil(COLUMNS);
         let lines = &part.lines[index * size..][..size];
         let panel: &[u8] = bytemuck::cast_slice(lines);
-        let mut out = [0.0; BLOCK_ROWS * COLUMNS];
-        for (top, height) in tiles(left.x.len() / self.k, BLOCK_ROWS) {
-            let out = &mut out[..height * COLUMNS];
-            let rows = &left.x[top * self.k..];
-            match (part.format, &left.steps) {
-                _ if part.pairs => {
-                    let words = left.pairs.as_ref().map_or(&[][..], CpuBuffer::words);
-                    let stride = device.arithmetic.words(self.k);
-                    for (first, height) in tiles(height, PANEL_ROWS) {
-                        let (out, rows) = (&mut out[first * COLUMNS..], (top + first, height));
-                        let a = Rows { words, stride };
-                        let panel = bytemuck::cast_slice(lines);
-                        device.arithmetic.multiply(a, rows, panel, out, COLUMNS);
-                    }
+        let rows = &left.x[top * self.k..];
+        match (part.format, &left.steps) {
+            _ if part.pairs => {
+                let words = left.pairs.as_ref().map_or(&[][..], CpuBuffer::words);
+                let stride = device.arithmetic.words(self.k);
+                for (first, height) in tiles(height, PANEL_ROWS) {
+                    let (out, rows) = (&mut out[first * COLUMNS..], (top + first, height));
+                    let a = Rows { words, stride };
+                    let panel = bytemuck::cast_slice(lines);
+                    device.arithmetic.multiply(a, rows, panel, out, COLUMNS);
                 }
-                (Format::F32, _) => self.floats::<f32>(device, rows, height, panel, out),
-                (Format::F16, _) => self.floats::<half::f16>(device, rows, height, panel, out),
-                (Format::Bf16, _) => self.floats::<half::bf16>(device, rows, height, panel, out),
-                (format, Some(steps)) => {
-                    for (first, height) in tiles(height, BLOCK_TILE_ROWS) {
-                        let out = &mut out[first * COLUMNS..];
-                        let rows = (top + first, height);
-                        device.isa.multiply_blocks(format, steps, rows, panel, out);
-                    }
-                }
-                (format, None) => unreachable!("{format:?} takes whole steps"),
             }
-            finish(top, height, out);
+            (Format::F32, _) => self.floats::<f32>(device, rows, height, panel, out),
+            (Format::F16, _) => self.floats::<half::f16>(device, rows, height, panel, out),
+            (Format::Bf16, _) => self.floats::<half::bf16>(device, rows, height, panel, out),
+            (format, Some(steps)) => {
+                for (first, height) in tiles(height, BLOCK_TILE_ROWS) {
+                    let out = &mut out[first * COLUMNS..];
+                    let rows = (top + first, height);
+                    device.isa.multiply_blocks(format, steps, rows, panel, out);
+                }
+            }
+            (format, None) => unreachable!("{format:?} takes whole steps"),
         }
     }
 
@@ -203,13 +197,16 @@ impl Prepared {
     fn block(&self, device: &CpuDevice, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) {
         let left = self.left(device, x);
         let added = Added { bias: &self.bias, residual };
+        let mut out = [0.0; BLOCK_ROWS * COLUMNS];
         for (part, index, first, width) in self.panels() {
-            self.panel(device, &left, part, index, |top, height, tile| {
-                for (row, tile) in tile.chunks_exact(COLUMNS).enumerate().take(height) {
+            for (top, height) in tiles(x.len() / self.k, BLOCK_ROWS) {
+                let out = &mut out[..height * COLUMNS];
+                self.panel(device, &left, (part, index), (top, height), out);
+                for (row, tile) in out.chunks_exact(COLUMNS).enumerate() {
                     let at = (top + row) * self.n + first;
                     added.finish(at, first, &tile[..width], &mut y[at..at + width]);
                 }
-            });
+            }
         }
     }
 
@@ -223,16 +220,20 @@ impl Prepared {
         let tasks = results.data_mut().par_chunks_mut(m * COLUMNS).zip(&panels);
         let least = panels.len().div_ceil(2 * device.share).max(1);
         tasks.with_min_len(least).for_each(|(out, &(part, index, ..))| {
-            self.panel(device, &left, part, index, |top, height, tile| {
-                out[top * COLUMNS..][..height * COLUMNS].copy_from_slice(tile);
-            });
-        });
-        for (tile, &(_, _, first, width)) in results.data().chunks(m * COLUMNS).zip(&panels) {
-            for (row, tile) in tile.chunks_exact(COLUMNS).enumerate() {
-                let at = row * self.n + first;
-                added.finish(at, first, &tile[..width], &mut y[at..at + width]);
+            for (top, height) in tiles(m, BLOCK_ROWS) {
+                let out = &mut out[top * COLUMNS..][..height * COLUMNS];
+                self.panel(device, &left, (part, index), (top, height), out);
             }
-        }
+        });
+        let results = results.data();
+        let rows = y.par_chunks_mut(self.n).with_min_len(LEAST_COPIED.div_ceil(self.n));
+        rows.enumerate().for_each(|(row, y)| {
+            let tiles = results.chunks(m * COLUMNS).map(|tile| &tile[row * COLUMNS..]);
+            for (tile, &(_, _, first, width)) in tiles.zip(&panels) {
+                let y = &mut y[first..first + width];
+                added.finish(row * self.n + first, first, &tile[..width], y);
+            }
+        });
     }
 }
 
@@ -248,6 +249,9 @@ impl Added<'_> {
         }
     }
 }
+
+/// Numbers that it is worth waking a thread for to put in their places.
+const LEAST_COPIED: usize = 1 << 15;
 
 /// Inputs of which a panel of plain numbers is multiplied at a time.
 const DEPTH: usize = 384;
