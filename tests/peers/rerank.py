@@ -9,7 +9,7 @@ of one output) to ONNX in DIR, in f32 and quantised to int8 as onnxruntime's `qu
 runs each peer and `trine bench rerank` and `embed` in turn, and prints medians and ratios of medians, and how far
 logits are from those in f32.
 """
-import argparse, gc, json, pathlib, statistics, subprocess, time
+import argparse, gc, json, pathlib, shutil, statistics, subprocess, time
 
 import numpy as np
 import onnxruntime as ort
@@ -36,6 +36,7 @@ def export():
     config = BertConfig.from_pretrained(args.model, num_labels=1)
     cross = BertForSequenceClassification.from_pretrained(args.model, config=config).eval()
     cross.save_pretrained(args.work / "cross")
+    shutil.copy(pathlib.Path(args.model) / "tokenizer.json", args.work / "cross")
     encoder = AutoModel.from_pretrained(args.model).eval()
     names = ["input_ids", "attention_mask", "token_type_ids"]
     example = tuple(torch.ones((2, 8), dtype=torch.long) for _ in names)
