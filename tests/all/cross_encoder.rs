@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use trine_node::BuildOptions;
@@ -14,14 +15,17 @@ fn tiny() -> PathBuf {
 }
 
 fn server() -> Option<Serving> {
+    static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
     model()?;
-    let reranker = tiny().to_str().unwrap().to_owned();
-    let options = BuildOptions { reranker, ..build_options() };
-    let bundle = index("cross-encoder.trine", &[corpus()], &options);
+    let bundle = BUNDLE.get_or_init(|| {
+        let reranker = tiny().to_str().unwrap().to_owned();
+        let options = BuildOptions { reranker, ..build_options() };
+        index("cross-encoder.trine", &[corpus()], &options)
+    });
     // The bundle knows the model by its name alone.
     let mut store = crate::fixture::store(model()?);
     store.folders.insert("tiny-cross-encoder".to_owned(), tiny());
-    Some(Serving::with_store(&bundle, &store, limits()))
+    Some(Serving::with_store(bundle, &store, limits()))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::{env, fs};
 
@@ -150,11 +150,9 @@ pub fn build_options() -> BuildOptions {
     }
 }
 
-/// Indexes `paths` into `name` of the scratch folder. One at a time: tests that run side by side share
-/// bundles, and a second build of one is refused.
+/// Indexes `paths` into `name` of the scratch folder. Tests run side by side, and a second build of one
+/// bundle meanwhile is refused: what several tests open is built once, as [`bundle`] is.
 pub fn index(name: &str, paths: &[PathBuf], options: &BuildOptions) -> PathBuf {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let output = scratch().join(name);
     let input = Input { paths, output: &output };
     let store = store(model().expect("asked for before"));

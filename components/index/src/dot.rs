@@ -7,6 +7,8 @@
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) use simd128::touch;
 
 /// Numbers in a block, the unit that rows are padded to: a cache line of codes.
 pub(crate) const BLOCK: usize = 64;
@@ -49,13 +51,10 @@ pub(crate) fn dots(query: &[Factors], codes: &[Codes], rows: &[u32], dots: &mut 
     plain(query, codes, rows, dots);
 }
 
-/// Has `rows`, of `blocks` codes each, and their `units` brought near where that is not for the machine
-/// to do: they are needed soon and lie far apart.
+/// Nothing: where rows are multiplied by native code, the machine looks far enough ahead.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
-pub(crate) fn ahead(_blocks: usize, _codes: &[Codes], _units: &[f32], _rows: &[u32]) {
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    simd128::touch(_blocks, _codes, _units, _rows);
-}
+pub(crate) fn touch(_: usize, _: &[Codes], _: &[f32], _: &[u32]) {}
 
 /// Defines a function like [`dots`]: `$block` adds the products of a block to the lanes of a
 /// vector, `$sum` adds the lanes.

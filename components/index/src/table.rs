@@ -214,7 +214,7 @@ impl Table {
         dots: &'a mut Vec<i32>,
     ) -> impl Iterator<Item = f32> + 'a {
         dots.resize(rows.len(), 0);
-        dot::ahead(query.factors.len(), &self.high, &self.unit, rows);
+        dot::touch(query.factors.len(), &self.high, &self.unit, rows);
         dot::dots(&query.factors, &self.high, rows, dots);
         rows.iter()
             .zip(dots.iter())

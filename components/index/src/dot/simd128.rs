@@ -81,7 +81,7 @@ fn sum_of(sums: v128) -> i32 {
 /// multiplications. The fewer instructions lie between them, the more wait together: six lines, a row of
 /// 384 codes, are read without a branch.
 #[inline(never)]
-pub(super) fn touch(blocks: usize, codes: &[Codes], units: &[f32], rows: &[u32]) {
+pub(crate) fn touch(blocks: usize, codes: &[Codes], units: &[f32], rows: &[u32]) {
     let head = |codes: &Codes| {
         let [a, b, c, d, e, f, g, h, ..] = codes.0.map(i8::cast_unsigned);
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
