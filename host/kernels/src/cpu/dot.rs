@@ -5,9 +5,10 @@
 //! result is one chain over the words of k: whatever the tile's height, a row's result is the
 //! same bits, and in whole numbers the sum itself.
 
-use super::{Bf16, Isa};
+use super::Bf16;
+use super::Isa;
 
-/// A tile's operands. `a`: [`Operands::rows`] rows of words, `a_stride` apart; `panel`: words
+/// A product's operands. `a`: [`Operands::rows`] rows of words, `a_stride` apart; `panel`: words
 /// `[k, 32]`; `out`: rows of 32 elements, `out_stride` apart.
 pub(super) struct Operands<'a, T> {
     pub(super) rows: usize,
@@ -97,31 +98,40 @@ impl<T> Operands<'_, T> {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{Bf16, Operands};
+    use super::Bf16;
+    use super::Operands;
+    use crate::cpu::tiles;
 
     /// Elements across a tile: two vectors, as [`crate::cpu::tile`] has it.
     const COLUMNS: usize = 32;
+    /// And its rows at most.
+    const ROWS: usize = 12;
 
-    /// `$name` runs `$tile`, which is compiled for each height so that the sums stay in registers;
-    /// `$dot` adds the products of two vectors of words to a vector of sums.
+    /// `$name` cuts the rows into tiles and runs `$tile` of each, which is compiled for each height so that
+    /// the sums stay in registers; `$dot` adds the products of two vectors of words to a vector of sums.
     macro_rules! tile {
         ($name:ident, $tile:ident, $features:literal, $element:ty, $dot:expr) => {
             #[target_feature(enable = $features)]
             pub(super) fn $name(operands: Operands<$element>) {
-                match operands.rows {
-                    1 => $tile::<1>(operands),
-                    2 => $tile::<2>(operands),
-                    3 => $tile::<3>(operands),
-                    4 => $tile::<4>(operands),
-                    5 => $tile::<5>(operands),
-                    6 => $tile::<6>(operands),
-                    7 => $tile::<7>(operands),
-                    8 => $tile::<8>(operands),
-                    9 => $tile::<9>(operands),
-                    10 => $tile::<10>(operands),
-                    11 => $tile::<11>(operands),
-                    12 => $tile::<12>(operands),
-                    rows => unreachable!("a tile of {rows} rows"),
+                let Operands { rows, a, a_stride, panel, out, out_stride } = operands;
+                for (top, rows) in tiles(rows, ROWS) {
+                    let (a, out) = (&a[top * a_stride..], &mut out[top * out_stride..]);
+                    let operands = Operands { rows, a, a_stride, panel, out, out_stride };
+                    match rows {
+                        1 => $tile::<1>(operands),
+                        2 => $tile::<2>(operands),
+                        3 => $tile::<3>(operands),
+                        4 => $tile::<4>(operands),
+                        5 => $tile::<5>(operands),
+                        6 => $tile::<6>(operands),
+                        7 => $tile::<7>(operands),
+                        8 => $tile::<8>(operands),
+                        9 => $tile::<9>(operands),
+                        10 => $tile::<10>(operands),
+                        11 => $tile::<11>(operands),
+                        12 => $tile::<12>(operands),
+                        rows => unreachable!("a tile of {rows} rows"),
+                    }
                 }
             }
 
@@ -227,7 +237,7 @@ mod tests {
         bits: impl Fn(i32) -> u32,
         found: impl Fn(Operands<'_, ()>, usize) -> Vec<f64>,
     ) {
-        for rows in 1..=12 {
+        for rows in 1..=30 {
             for k in [0, 1, 2, 7, 64] {
                 let (a_stride, out_stride) = (k + 3, 37);
                 let a: Vec<i32> =
