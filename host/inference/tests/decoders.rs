@@ -21,7 +21,7 @@ fn feed<D: DecoderDevice>(
     tokens: &[u32],
 ) -> Vec<f32> {
     let feed = Feed { session, tokens, logits: true };
-    sessions.step(&[feed]).unwrap().pop().unwrap().unwrap()
+    sessions.step(&[feed]).unwrap().pop().unwrap().unwrap().to_vec()
 }
 
 /// The logits after each token, one step a token.

@@ -147,7 +147,7 @@ impl inference::HostGraphExecutionContext for Plain {
         // Of two tokens, as exported models give those of all.
         let (session, _) = self.sessions.create(&[]);
         let feed = Feed { session, tokens: &rows[0], logits: true };
-        let logits = self.sessions.step(&[feed]).unwrap().remove(0).unwrap();
+        let logits = self.sessions.step(&[feed]).unwrap().remove(0).unwrap().to_vec();
         self.sessions.end(session);
         let dimensions = vec![1, 2, logits.len() as u32];
         let other = vec![9e9; logits.len()];

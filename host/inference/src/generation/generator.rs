@@ -50,6 +50,8 @@ pub struct Generator<D: DecoderDevice> {
     shared: Arc<SharedDevice>,
     /// What a step reads of prompts while the device is shared.
     part: Part,
+    /// The tokens that end a text.
+    ends: Vec<u32>,
 }
 
 struct Waiting {
@@ -87,7 +89,8 @@ impl<D: DecoderDevice> Generator<D> {
     ) -> Generator<D> {
         let (waiting, answers, metrics) = (VecDeque::new(), Vec::new(), Arc::default());
         let (shared, part) = (Arc::default(), Part::FIRST);
-        Generator { sessions, tokenizer, options, waiting, answers, metrics, shared, part }
+        let ends = sessions.config().ends.clone();
+        Generator { sessions, tokenizer, options, waiting, answers, metrics, shared, part, ends }
     }
 
     /// Counts what it does there.
@@ -198,21 +201,20 @@ impl<D: DecoderDevice> Generator<D> {
                 return Err(error);
             }
         };
-        // From the last, so that those that end do not move the others.
-        for (&at, logits) in fed.iter().zip(logits).rev() {
+        let mut ended = Vec::new();
+        for (&at, logits) in fed.iter().zip(logits) {
             let answer = &mut self.answers[at];
             answer.unread.drain(..counts[at]);
-            if let Some(mut logits) = logits {
-                let ends = &self.sessions.config().ends;
-                let end = answer.next(&mut logits, ends, self.tokenizer.as_deref());
+            if let Some(logits) = logits {
+                let end = answer.next(logits, &self.ends, self.tokenizer.as_deref());
                 if answer.usage.generated_tokens == 1 {
                     self.metrics.first_token(answer.since.elapsed());
                 }
-                if let Some(event) = end {
-                    self.end(at, event);
-                }
+                ended.extend(end.map(|event| (at, event)));
             }
         }
+        // From the last, so that those that end do not move the others.
+        ended.into_iter().rev().for_each(|(at, event)| self.end(at, event));
         Ok(())
     }
 
