@@ -245,7 +245,7 @@ fn expected(
                 all.push_str(&text);
                 return (tokens, all, reason, usage.prompt_tokens);
             }
-            GenerationEvent::Failed(error) => panic!("{error}"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -297,6 +297,7 @@ fn the_same_is_written_with_and_without_trine_inference() {
                 sampling: sampling.clone(),
                 stop: stop.clone(),
                 ignore_end: false,
+                logits: false,
             };
             let (tokens, text, reason, read) = expected(&generations, request);
             let session = guest.session(&chat).unwrap();

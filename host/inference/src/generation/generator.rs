@@ -77,7 +77,7 @@ struct Answer {
 
 /// Events that wait for a caller at most: an answer's tokens and its end.
 pub(super) fn room(request: &GenerationRequest) -> usize {
-    request.max_tokens.saturating_add(1)
+    request.answer().saturating_add(1)
 }
 
 impl<D: DecoderDevice> Generator<D> {
@@ -319,6 +319,10 @@ impl Answer {
         ends: &[u32],
         tokenizer: Option<&TextTokenizer>,
     ) -> Option<GenerationEvent> {
+        if self.request.logits {
+            let (logits, usage) = (logits.to_vec(), self.usage);
+            return Some(GenerationEvent::Logits { logits, usage });
+        }
         let token = self.sampler.sample(logits);
         if ends.contains(&token) && !self.request.ignore_end {
             return Some(self.finish(EndReason::End, tokenizer));
@@ -359,7 +363,7 @@ impl GenerationRequest {
     /// Refuses what no model of this context and vocabulary could answer.
     fn check(&self, context: usize, vocabulary: usize) -> Result<(), InferenceError> {
         self.sampling.check()?;
-        let (prompt, answer) = (self.prompt.len(), self.max_tokens);
+        let (prompt, answer) = (self.prompt.len(), self.answer());
         if prompt == 0 || answer == 0 {
             let name = if prompt == 0 { "prompt" } else { "max_tokens" };
             return Err(InferenceError::input(name, "there must be one token at least"));
@@ -380,6 +384,11 @@ impl GenerationRequest {
         Ok(())
     }
 
+    /// Tokens that may be written.
+    fn answer(&self) -> usize {
+        if self.logits { 1 } else { self.max_tokens }
+    }
+
     /// What was counted of one that was never begun.
     fn unread(&self) -> Usage {
         Usage { prompt_tokens: self.prompt.len(), ..Usage::default() }
@@ -387,6 +396,6 @@ impl GenerationRequest {
 
     /// Pages that the whole of it takes.
     fn pages(&self) -> usize {
-        (self.prompt.len() + self.max_tokens).div_ceil(PAGE)
+        (self.prompt.len() + self.answer()).div_ceil(PAGE)
     }
 }
