@@ -31,6 +31,11 @@ pub const CONTEXT: usize = 32_768;
 
 /// What it says, in pieces that are all different, a token each; then it ends or begins again.
 pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {
+    with_template(name, pieces, endless, TEMPLATE)
+}
+
+/// The same with a template for messages of its own.
+pub fn with_template(name: &str, pieces: &[&str], endless: bool, template: &str) -> PathBuf {
     let path = scratch().join(format!("{name}.gguf"));
     let mut file = GgufFile::default();
     let tokens: Vec<String> = (0..=255)
@@ -41,6 +46,7 @@ pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {
     let vocabulary = tokens.len();
     assert!(vocabulary <= WIDTH);
     describe(&mut file, &tokens);
+    file.string("tokenizer.chat_template", template);
     // A token's vector is 1 at its own place, and so are the logits at the next one's.
     let mut embedding = vec![0.0; vocabulary * WIDTH];
     let mut head = embedding.clone();
@@ -119,7 +125,6 @@ fn describe(file: &mut GgufFile, tokens: &[String]) {
     let kinds: Vec<i32> = (0..tokens.len()).map(kind).collect();
     file.integers("tokenizer.ggml.token_type", &kinds);
     file.number("tokenizer.ggml.eos_token_id", END);
-    file.string("tokenizer.chat_template", TEMPLATE);
 }
 
 /// How byte-level tokenizers write a byte (Radford et al. 2019).

@@ -37,6 +37,7 @@ fn the_same_is_written_through_wasi_nn_as_through_trine_inference() {
     for more in [
         json!({}),
         json!({ "temperature": 1.5, "seed": 3, "max_tokens": 30 }),
+        json!({ "temperature": 2, "seed": 4, "sample_top_k": 5, "repetition_penalty": 1.5 }),
         json!({ "stop": ["cheese"], "logit_bias": { "97": 0.5 } }),
         json!({ "model": "extractive" }),
         json!({ "query": off_topic }),
