@@ -93,6 +93,17 @@ fn what_the_cache_has_no_room_for_is_refused() {
 }
 
 #[test]
+fn a_template_that_fails_is_told() {
+    let template = "{% for m in messages %}{{ m.content.nothing.at_all }}{% endfor %}";
+    let path = scripted::with_template("mistaken", &["bla"], true, template);
+    let Some(server) = serve(&scripted::models(&path, 8), limits()) else { return };
+    let body = json!({ "query": QUESTION, "max_tokens": 5 });
+    assert!(server.post("/v1/answer", &body).error(400, "invalid_request").contains("template"));
+    server.post("/v1/answer", &json!({ "query": QUESTION, "model": "extractive" })).ok();
+    server.join();
+}
+
+#[test]
 fn a_device_lost_in_the_middle_of_an_answer_is_told_and_opened_anew() {
     let Some(device) = gpu() else { return };
     let path = scripted::model("shaken", &["bla", ", "], true);

@@ -32,6 +32,7 @@ mod resume;
 mod scripted;
 mod search;
 mod tensors;
+mod through_nn;
 mod updates;
 mod wit;
 mod writing;

@@ -1,6 +1,9 @@
 //! A language model that says what it is told to: a real GGUF with a tokenizer and a template, whose
 //! weights are all nought but those that lead from each token to the next.
 
+#[path = "../../host/inference/tests/decoder_files/gguf_file.rs"]
+mod gguf_file;
+
 use std::path::{Path, PathBuf};
 
 use trine_inference::DeviceChoice;
@@ -9,6 +12,7 @@ use trine_node::LanguageModel;
 use trine_runtime::LanguageModels;
 
 use crate::fixture::scratch;
+use gguf_file::GgufFile;
 
 /// The token that ends an answer, and the one that a prompt ends with.
 const END: usize = 256;
@@ -27,8 +31,13 @@ pub const CONTEXT: usize = 32_768;
 
 /// What it says, in pieces that are all different, a token each; then it ends or begins again.
 pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {
+    with_template(name, pieces, endless, TEMPLATE)
+}
+
+/// The same with a template for messages of its own.
+pub fn with_template(name: &str, pieces: &[&str], endless: bool, template: &str) -> PathBuf {
     let path = scratch().join(format!("{name}.gguf"));
-    let mut file = Gguf::default();
+    let mut file = GgufFile::default();
     let tokens: Vec<String> = (0..=255)
         .map(|byte| letter(byte).to_string())
         .chain(["<|end|>", "<|assistant|>"].map(str::to_owned))
@@ -37,6 +46,7 @@ pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {
     let vocabulary = tokens.len();
     assert!(vocabulary <= WIDTH);
     describe(&mut file, &tokens);
+    file.string("tokenizer.chat_template", template);
     // A token's vector is 1 at its own place, and so are the logits at the next one's.
     let mut embedding = vec![0.0; vocabulary * WIDTH];
     let mut head = embedding.clone();
@@ -51,10 +61,14 @@ pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {
         };
         head[next * WIDTH + token] = 1.0;
     }
-    file.tensor("token_embd.weight", &[vocabulary, WIDTH], &embedding);
-    file.tensor("output.weight", &[vocabulary, WIDTH], &head);
+    let mut put = |name: &str, shape: &[usize], values: &[f32]| {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        file.tensor(&format!("{name}.weight"), shape, 0, bytes);
+    };
+    put("token_embd", &[vocabulary, WIDTH], &embedding);
+    put("output", &[vocabulary, WIDTH], &head);
     for name in ["output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"] {
-        file.tensor(&format!("{name}.weight"), &[WIDTH], &[1.0; WIDTH]);
+        put(name, &[WIDTH], &[1.0; WIDTH]);
     }
     for (name, rows, columns) in [
         ("attn_q", HEAD, WIDTH),
@@ -65,8 +79,7 @@ pub fn model(name: &str, pieces: &[&str], endless: bool) -> PathBuf {
         ("ffn_up", INNER, WIDTH),
         ("ffn_down", WIDTH, INNER),
     ] {
-        let zeros = vec![0.0; rows * columns];
-        file.tensor(&format!("blk.0.{name}.weight"), &[rows, columns], &zeros);
+        put(&format!("blk.0.{name}"), &[rows, columns], &vec![0.0; rows * columns]);
     }
     file.write(&path);
     path
@@ -90,7 +103,7 @@ pub fn models_on(device: DeviceChoice, path: &Path, cache: usize) -> LanguageMod
     LanguageModels::new(vec![model])
 }
 
-fn describe(file: &mut Gguf, tokens: &[String]) {
+fn describe(file: &mut GgufFile, tokens: &[String]) {
     file.string("general.architecture", "llama");
     for (key, value) in [
         ("block_count", 1),
@@ -103,18 +116,15 @@ fn describe(file: &mut Gguf, tokens: &[String]) {
     ] {
         file.number(&format!("llama.{key}"), value);
     }
-    file.key("llama.attention.layer_norm_rms_epsilon", 6, &1e-6f32.to_le_bytes());
+    file.float("llama.attention.layer_norm_rms_epsilon", 1e-6);
     file.string("tokenizer.ggml.model", "gpt2");
     file.string("tokenizer.ggml.pre", "gpt-2");
     file.strings("tokenizer.ggml.tokens", tokens);
     file.strings("tokenizer.ggml.merges", &[]);
-    let kinds: Vec<u8> = (0..tokens.len())
-        .flat_map(|id| if matches!(id, END | ASSISTANT) { 3i32 } else { 1 }.to_le_bytes())
-        .collect();
-    let count = (tokens.len() as u64).to_le_bytes();
-    file.key("tokenizer.ggml.token_type", 9, &[&5u32.to_le_bytes()[..], &count, &kinds].concat());
+    let kind = |id| if matches!(id, END | ASSISTANT) { 3 } else { 1 };
+    let kinds: Vec<i32> = (0..tokens.len()).map(kind).collect();
+    file.integers("tokenizer.ggml.token_type", &kinds);
     file.number("tokenizer.ggml.eos_token_id", END);
-    file.string("tokenizer.chat_template", TEMPLATE);
 }
 
 /// How byte-level tokenizers write a byte (Radford et al. 2019).
@@ -125,66 +135,4 @@ fn letter(byte: u8) -> char {
     }
     let before = (0..byte).filter(|b| !own(b)).count() as u32;
     char::from_u32(256 + before).unwrap()
-}
-
-/// A GGUF file being made, of F32 tensors.
-#[derive(Default)]
-struct Gguf {
-    keys: Vec<u8>,
-    key_count: u64,
-    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
-}
-
-impl Gguf {
-    fn key(&mut self, name: &str, kind: u32, value: &[u8]) {
-        self.key_count += 1;
-        self.keys.extend(text(name));
-        self.keys.extend(kind.to_le_bytes());
-        self.keys.extend(value);
-    }
-
-    fn number(&mut self, name: &str, value: usize) {
-        self.key(name, 4, &(value as u32).to_le_bytes());
-    }
-
-    fn string(&mut self, name: &str, value: &str) {
-        self.key(name, 8, &text(value));
-    }
-
-    fn strings(&mut self, name: &str, values: &[String]) {
-        let mut bytes = 8u32.to_le_bytes().to_vec();
-        bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| bytes.extend(text(value)));
-        self.key(name, 9, &bytes);
-    }
-
-    fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.tensors.push((name.to_owned(), shape.to_vec(), bytes));
-    }
-
-    fn write(&self, path: &Path) {
-        let mut file = b"GGUF\x03\0\0\0".to_vec();
-        file.extend((self.tensors.len() as u64).to_le_bytes());
-        file.extend(self.key_count.to_le_bytes());
-        file.extend(&self.keys);
-        let mut offset = 0usize;
-        for (name, shape, bytes) in &self.tensors {
-            file.extend(text(name));
-            file.extend((shape.len() as u32).to_le_bytes());
-            shape.iter().rev().for_each(|size| file.extend((*size as u64).to_le_bytes()));
-            file.extend(0u32.to_le_bytes());
-            file.extend((offset as u64).to_le_bytes());
-            offset += bytes.len().next_multiple_of(32);
-        }
-        for (.., bytes) in &self.tensors {
-            file.resize(file.len().next_multiple_of(32), 0);
-            file.extend(bytes);
-        }
-        std::fs::write(path, file).unwrap();
-    }
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }

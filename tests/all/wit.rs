@@ -16,7 +16,8 @@ fn world(component: &[u8]) -> (Resolve, WorldId) {
     }
 }
 
-fn imports(component: &[u8]) -> BTreeSet<String> {
+/// What a component asks of its host.
+pub fn imports(component: &[u8]) -> BTreeSet<String> {
     let (resolve, world) = world(component);
     resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect()
 }

@@ -1,7 +1,7 @@
 //! Answers that a language model writes, over real HTTP: cited, checked, and streamed.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -36,6 +36,10 @@ const SAID: &str = "A hand tool may be kept for fourteen days [1]. The moon is m
     Nobody asked that.";
 
 pub fn serve(models: &LanguageModels, limits: Limits) -> Option<Serving> {
+    Some(serve_bundle(bundle()?, models, limits))
+}
+
+pub fn serve_bundle(bundle: &Path, models: &LanguageModels, limits: Limits) -> Serving {
     let options = AppOptions {
         limits,
         cache: Some(cache().join("compiled")),
@@ -43,17 +47,21 @@ pub fn serve(models: &LanguageModels, limits: Limits) -> Option<Serving> {
         ..AppOptions::default()
     };
     let options = OpenOptions { engine: engine(), app: options };
-    let node: Node = trine_node::open(bundle()?, &options, &store(model()?)).unwrap();
-    Some(Serving::over(node))
+    let store = store(model().expect("asked for before"));
+    let node: Node = trine_node::open(bundle, &options, &store).unwrap();
+    Serving::over(node)
+}
+
+/// The librarian's file.
+pub fn librarian_file() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| scripted::model("librarian", &PIECES, false))
 }
 
 /// A server whose model is the librarian.
-fn librarian() -> Option<&'static Serving> {
+pub fn librarian() -> Option<&'static Serving> {
     static SERVER: OnceLock<Option<Serving>> = OnceLock::new();
-    let start = || {
-        let models = scripted::models(&scripted::model("librarian", &PIECES, false), 64);
-        serve(&models, limits())
-    };
+    let start = || serve(&scripted::models(librarian_file(), 64), limits());
     SERVER.get_or_init(start).as_ref()
 }
 

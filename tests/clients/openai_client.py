@@ -37,6 +37,22 @@ assert usage.completion_tokens == whole.usage.completion_tokens
 cut = librarian.chat.completions.create(model="librarian", messages=question, max_tokens=4)
 assert cut.choices[0].finish_reason == "length"
 
+narrowed = librarian.chat.completions.create(
+    model="librarian",
+    messages=question,
+    temperature=0.5,
+    top_p=0.9,
+    seed=1,
+    frequency_penalty=0,
+    presence_penalty=0,
+    stop=["cheese"],
+    logit_bias={"97": -5},
+    extra_body={"min_p": 0.5, "sample_top_k": 1, "repetition_penalty": 1.0},
+).choices[0]
+said = narrowed.message.content
+assert text.startswith(said) and "moon" in said and "cheese" not in said, said
+assert narrowed.finish_reason == "stop"
+
 try:
     librarian.chat.completions.create(model="gpt-9", messages=question)
     raise SystemExit("a model that is not there answered")

@@ -65,6 +65,10 @@ impl ChatRequest {
         let options: Option<StreamOptions> =
             fields.take("stream_options", "an object with `include_usage`")?;
         fields.number("n", 1..=1)?;
+        // What clients say that want nothing of it.
+        for name in ["frequency_penalty", "presence_penalty"] {
+            fields.number(name, 0.0..=0.0)?;
+        }
         // Names of the caller's for its own use.
         for name in ["user", "metadata", "store"] {
             fields.take::<serde_json::Value>(name, "anything")?;
@@ -102,6 +106,7 @@ fn conversation(said: Vec<Said>) -> Result<(String, Vec<Message>), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bindings::trine::rag::generator::Writing;
 
     #[test]
     fn the_last_message_is_the_question() {
@@ -109,7 +114,8 @@ mod tests {
             {"role": "user", "content": "a?"}, {"role": "assistant", "content": "b"},
             {"role": "user", "content": [{"type": "text", "text": "c"}, {"type": "text", "text": "d?"}]}],
             "stream": true, "stream_options": {"include_usage": true}, "max_completion_tokens": 7,
-            "stop": "x", "logit_bias": {"5": -3}, "temperature": 0.5, "n": 1, "user": "me"}"#;
+            "stop": "x", "logit_bias": {"5": -3}, "temperature": 0.5, "n": 1, "user": "me",
+            "presence_penalty": 0, "min_p": 0.1, "sample_top_k": 40, "repetition_penalty": 1.1}"#;
         let ChatRequest { answer, include_usage } = ChatRequest::from_json(body).unwrap();
         assert_eq!(answer.search.query, "cd?");
         let history = answer.writing.history.iter();
@@ -119,6 +125,8 @@ mod tests {
         assert_eq!((answer.max_tokens, answer.model.as_deref()), (7, Some("m")));
         assert_eq!(answer.writing.stop, ["x"]);
         assert_eq!(answer.writing.logit_bias, [(5, -3.0)]);
+        let Writing { top_k, min_p, repetition_penalty, .. } = answer.writing;
+        assert_eq!((top_k, min_p, repetition_penalty), (40, 0.1, 1.1));
     }
 
     #[test]
@@ -133,6 +141,9 @@ mod tests {
         assert!(wrong(r#"{"messages": [{"role": "tool", "content": "a"}]}"#).contains("role"));
         assert!(wrong(&format!("{{{user}, \"n\": 2}}")).contains("n is 2"));
         assert!(wrong(&format!("{{{user}, \"tools\": []}}")).contains("`tools`"));
+        assert!(wrong(&format!("{{{user}, \"min_p\": 2}}")).contains("min_p is 2"));
+        let penalty = wrong(&format!("{{{user}, \"frequency_penalty\": 0.5}}"));
+        assert!(penalty.contains("frequency_penalty is 0.5"));
         assert!(wrong(&format!("{{{user}, \"logit_bias\": {{\"x\": 1}}}}")).contains("logit_bias"));
         let image = r#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#;
         assert!(wrong(image).contains("messages"));

@@ -8,6 +8,8 @@ use crate::bindings::trine::rag::generator::{Order, Writing};
 use crate::fields::{Fields, refused};
 use crate::problem::Problem;
 
+/// Tokens that one may be drawn from: more than any vocabulary has.
+const MOST_CHOICES: u32 = 1 << 20;
 /// Tokens that a request may favour or bar.
 const MOST_BIASES: usize = 1024;
 
@@ -29,7 +31,10 @@ pub fn read_writing(fields: &mut Fields) -> Result<Writing, Problem> {
     let order = fields.word("passage_order", &["best_at_ends", "best_first"])?;
     Ok(Writing {
         temperature: fields.number("temperature", 0.0..=2.0)?.unwrap_or(0.0),
+        top_k: fields.number("sample_top_k", 0..=MOST_CHOICES)?.unwrap_or(0),
         top_p: fields.number("top_p", 0.0..=1.0)?.unwrap_or(1.0),
+        min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(0.0),
+        repetition_penalty: fields.number("repetition_penalty", 0.01..=100.0)?.unwrap_or(1.0),
         seed: fields.take("seed", "a whole number, not negative")?.unwrap_or(0),
         stop,
         logit_bias: read_bias(fields)?,

@@ -119,7 +119,10 @@ fn extracted(options: &GenerationOptions) -> extractive::GenerationOptions {
         model: None,
         writing: extractive::Writing {
             temperature: 0.0,
+            top_k: 0,
             top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
             seed: 0,
             stop: vec![],
             logit_bias: vec![],

@@ -62,10 +62,10 @@ impl Prompt {
         session.prefill(&input(count))?;
         let sampling = Sampling {
             temperature: writing.temperature,
-            top_k: 0,
+            top_k: writing.top_k,
             top_p: writing.top_p,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
+            min_p: writing.min_p,
+            repetition_penalty: writing.repetition_penalty,
             seed: writing.seed,
             logit_bias: writing.logit_bias.clone(),
         };

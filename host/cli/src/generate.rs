@@ -59,6 +59,7 @@ fn request(args: &Generate, language_model: &LanguageModel) -> Result<Generation
         sampling: args.sampling.sampling(),
         stop: args.sampling.stop.clone(),
         ignore_end: false,
+        logits: false,
     })
 }
 
@@ -107,6 +108,7 @@ async fn answer(
                 (answer.reason, answer.usage) = (Some(reason), usage);
                 text
             }
+            Some(GenerationEvent::Logits { .. }) => bail!("it was asked for text"),
             Some(GenerationEvent::Failed(error)) => return Err(error.into()),
             None => bail!("the device has stopped"),
         };

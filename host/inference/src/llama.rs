@@ -45,7 +45,8 @@ struct Layer<D: DecoderDevice> {
 }
 
 impl<D: DecoderDevice> Llama<D> {
-    /// The logits after some of the new tokens, `[wanted, v]`. `wanted` are rows of `t`, ascending.
+    /// The logits after some of the new tokens, `[wanted, v]`, into `logits`. `wanted` are rows of `t`,
+    /// ascending.
     pub(crate) fn forward(
         &self,
         device: &D,
@@ -53,7 +54,8 @@ impl<D: DecoderDevice> Llama<D> {
         tokens: &[u32],
         sequences: &PagedSequences,
         wanted: &[u32],
-    ) -> Result<Vec<f32>, InferenceError> {
+        logits: &mut Vec<f32>,
+    ) -> Result<(), InferenceError> {
         let (t, h) = (tokens.len(), self.config.hidden_size);
         let paged = device.upload_paged(sequences)?;
         let angles = self.config.rope.angles(sequences.positions());
@@ -70,7 +72,7 @@ impl<D: DecoderDevice> Llama<D> {
             let y = device.swiglu(&device.block_linear(&y, &layer.gate_up, None)?)?; // [t, i]
             x = device.block_linear(&y, &layer.down, Some(&z))?; // [t, h]
         }
-        Ok(self.logits(device, x, t as u32, wanted)?)
+        Ok(self.logits(device, x, t as u32, wanted, logits)?)
     }
 
     /// The wanted rows of the last layer, `[t, h]`, to logits.
@@ -80,8 +82,10 @@ impl<D: DecoderDevice> Llama<D> {
         x: D::Buffer,
         t: u32,
         wanted: &[u32],
-    ) -> Result<Vec<f32>, KernelError> {
-        let Some(&first) = wanted.first() else { return Ok(vec![]) };
+        logits: &mut Vec<f32>,
+    ) -> Result<(), KernelError> {
+        logits.clear();
+        let Some(&first) = wanted.first() else { return Ok(()) };
         // Each wanted row begins a sequence of its own, whose first row is taken. So does the first
         // row of all, of which the logits are left out again.
         let skipped = usize::from(first > 0);
@@ -96,9 +100,9 @@ impl<D: DecoderDevice> Llama<D> {
             }
         }; // [skipped + wanted, h]
         let rows = device.rms_norm(&rows, &self.norm)?;
-        let mut logits = device.download(&device.block_linear(&rows, &self.head, None)?)?;
+        device.take_out(device.block_linear(&rows, &self.head, None)?, logits)?;
         logits.drain(..skipped * self.config.vocabulary);
-        Ok(logits)
+        Ok(())
     }
 
     /// The embeddings of tokens, `[t, h]`. Refuses tokens that there are not.

@@ -12,10 +12,7 @@ use trine_kernels::Shared;
 
 /// A file mapped whole, to be read only. Clones share the map.
 #[derive(Clone)]
-pub(crate) struct Mapped {
-    map: Arc<Mmap>,
-    file: Arc<File>,
-}
+pub(crate) struct Mapped(Arc<Mmap>);
 
 impl Mapped {
     /// Maps a file. Its pages are read when they are used, and belong to all processes that map it.
@@ -26,17 +23,12 @@ impl Mapped {
         // One that is cut short ends this process when a missing page is read. Weights are replaced
         // by renaming, as every loader that maps them asks for, and a map then keeps the old file.
         let map = unsafe { Mmap::map(file)? };
-        Ok(Mapped { map: Arc::new(map), file: Arc::new(file.try_clone()?) })
+        Ok(Mapped(Arc::new(map)))
     }
 
     /// All bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
-    }
-
-    /// The file, for what is read while requests are answered: cut short, it is an error and no fault.
-    pub(crate) fn file(&self) -> Arc<File> {
-        self.file.clone()
+        &self.0
     }
 
     /// Some bytes as numbers. `None` where they do not lie in the file, or not as such numbers must.
@@ -44,7 +36,7 @@ impl Mapped {
         &self,
         bytes: Range<usize>,
     ) -> Option<Shared<T>> {
-        bytemuck::try_cast_slice::<u8, T>(self.map.get(bytes.clone())?).ok()?;
+        bytemuck::try_cast_slice::<u8, T>(self.bytes().get(bytes.clone())?).ok()?;
         Some(Shared::new(Numbers { map: self.clone(), bytes, of: PhantomData::<fn() -> T> }))
     }
 }

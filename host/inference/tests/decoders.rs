@@ -21,7 +21,7 @@ fn feed<D: DecoderDevice>(
     tokens: &[u32],
 ) -> Vec<f32> {
     let feed = Feed { session, tokens, logits: true };
-    sessions.step(&[feed]).unwrap().pop().unwrap().unwrap()
+    sessions.step(&[feed]).unwrap().pop().unwrap().unwrap().to_vec()
 }
 
 /// The logits after each token, one step a token.
@@ -369,6 +369,20 @@ fn models_that_cannot_be_are_refused_by_name() {
     assert!(refused(&|c| c.config["mlp_bias"] = true.into()).contains("mlp_bias"));
     let missing = "model.layers.1.mlp.up_proj.weight";
     assert!(refused(&|c| drop(c.shapes.remove(missing))).contains(missing));
+    let in_gguf = |edit: &dyn Fn(&mut Case)| {
+        let mut case = case.clone();
+        edit(&mut case);
+        let (_kept, path) = gguf(&case.config, &case.tensors(), plain);
+        match DecoderModel::open(&path) {
+            Err(error) => error.to_string(),
+            Ok(model) => {
+                let sessions = Sessions::new(CpuDevice::new(1).unwrap(), &model, CACHE);
+                sessions.err().unwrap().to_string()
+            }
+        }
+    };
+    assert!(in_gguf(&|c| c.config["model_type"] = "gemma".into()).contains("gemma"));
+    assert!(in_gguf(&|c| drop(c.shapes.remove(missing))).contains("blk.1.ffn_up.weight"));
     let none = tempfile::tempdir().unwrap();
     assert!(matches!(DecoderModel::open(none.path()), Err(ModelError::File { .. })));
     let text = none.path().join("model.gguf");

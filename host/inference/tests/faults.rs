@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use decoder_files::{Case, case, folder, open};
+use decoder_files::{Case, case, folder, gguf, open, plain};
 use tokio::sync::mpsc;
 use trine_inference::generation::{
     EndReason, GenerationEvent, GenerationOptions, GenerationRequest, Generations, Generator,
@@ -223,6 +223,28 @@ fn a_model_whose_file_is_cut_short_says_so() {
     let GenerationEvent::Failed(InferenceError::Failed(text)) = end else { panic!("{end:?}") };
     assert!(text.contains("file cannot be read"), "{text}");
     assert!(generator.is_idle());
+}
+
+/// As a device does that is opened anew.
+#[test]
+fn weights_of_a_file_that_was_cut_short_since_are_an_error() {
+    let _alone = alone();
+    let case = case("llama");
+    let (files, (_kept, gguf)) = (case.folder(), gguf(&case.config, &case.tensors(), plain));
+    for (path, file) in
+        [(files.path(), files.path().join("model.safetensors")), (&gguf, gguf.clone())]
+    {
+        let model = open(path);
+        let take = || Sessions::new(CpuDevice::new(1).unwrap(), &model, 1 << 20).map(drop);
+        take().unwrap();
+        let file = std::fs::File::options().write(true).open(file).unwrap();
+        let whole = file.metadata().unwrap().len();
+        for length in [whole / 2, 0] {
+            file.set_len(length).unwrap();
+            let error = take().unwrap_err().to_string();
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -8,14 +8,14 @@ use decoder_files::{case, open, with_tokenizer};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use trine_inference::generation::{
-    EndReason, Generation, GenerationEvent, GenerationOptions, GenerationRequest, Generations,
-    Generator, GeneratorOptions, Sessions,
+    EndReason, Feed, Generation, GenerationEvent, GenerationOptions, GenerationRequest,
+    Generations, Generator, GeneratorOptions, Sessions, Usage,
 };
 use trine_inference::gguf::Gguf;
 use trine_inference::{
     DeviceChoice, Engine, EngineOptions, Graphs, InferenceError, Model, Sampling, Tensor, View,
 };
-use trine_kernels::CpuDevice;
+use trine_kernels::{CpuDevice, PAGE};
 
 fn generator(cache: usize, options: GeneratorOptions) -> Generator<CpuDevice> {
     let folder = case("llama").folder();
@@ -232,10 +232,36 @@ fn collect(mut generation: Generation) -> (String, usize, GenerationEvent) {
                 all.push_str(text);
                 return (all, count, event);
             }
-            failed @ GenerationEvent::Failed(_) => return (all, count, failed),
+            failed @ (GenerationEvent::Failed(_) | GenerationEvent::Logits { .. }) => {
+                return (all, count, failed);
+            }
         }
     }
     panic!("an answer without an end");
+}
+
+#[test]
+fn logits_are_those_of_a_session_and_the_cache_helps() {
+    let (_folder, model) = with_tokenizer();
+    let prompt: Vec<u32> = (0..2 * PAGE as u32 + 5).map(|i| i * 7 % 60).collect();
+    let mut sessions = Sessions::new(CpuDevice::new(1).unwrap(), &model, 8 << 20).unwrap();
+    let (session, _) = sessions.create(&[]);
+    let feed = Feed { session, tokens: &prompt, logits: true };
+    let expected = sessions.step(&[feed]).unwrap().remove(0).unwrap().to_vec();
+    let sessions = Sessions::new(CpuDevice::new(1).unwrap(), &model, 8 << 20).unwrap();
+    let mut generator = Generator::new(sessions, None, GeneratorOptions::default());
+    for cached_tokens in [0, 2 * PAGE] {
+        let request = GenerationRequest {
+            prompt: prompt.clone(),
+            logits: true,
+            ..GenerationRequest::default()
+        };
+        let mut events = submit(&mut generator, request);
+        run(&mut generator);
+        let usage = Usage { prompt_tokens: prompt.len(), cached_tokens, generated_tokens: 0 };
+        let logits = GenerationEvent::Logits { logits: expected.clone(), usage };
+        assert_eq!(read(&mut events), (vec![], Some(logits)));
+    }
 }
 
 #[test]

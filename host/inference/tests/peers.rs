@@ -62,7 +62,7 @@ impl Text {
     /// The logits after the next token.
     fn read(&mut self, token: u32) -> Vec<f32> {
         let feed = Feed { session: self.session, tokens: &[token], logits: true };
-        self.sessions.step(&[feed]).unwrap().pop().unwrap().unwrap()
+        self.sessions.step(&[feed]).unwrap().pop().unwrap().unwrap().to_vec()
     }
 }
 

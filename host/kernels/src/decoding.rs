@@ -20,6 +20,11 @@ pub trait DecoderDevice: Device {
     /// Gives the device up, as a driver's reset would: for tests of what follows. A CPU is never lost.
     fn destroy(&self) {}
 
+    /// Runs `work` as [`Device::enter`] does, for kernels that follow each other without a pause.
+    fn step<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.enter(work)
+    }
+
     /// Prepares matrices of equal inputs whose outputs follow each other, with a bias of all outputs
     /// if there is one; refuses bytes and biases of other lengths.
     fn prepare_blocks(

@@ -187,6 +187,12 @@ pub trait Device: Sync {
     fn upload_sequences(&self, sequences: &Sequences) -> Result<Self::Packing, KernelError>;
     /// Waits for a buffer and reads it, row-major.
     fn download(&self, buffer: &Self::Buffer) -> Result<Vec<f32>, KernelError>;
+    /// Waits for a buffer and makes `numbers` what it holds, row-major. A device may take the memory that
+    /// they had before for another buffer.
+    fn take_out(&self, buffer: Self::Buffer, numbers: &mut Vec<f32>) -> Result<(), KernelError> {
+        *numbers = self.download(&buffer)?;
+        Ok(())
+    }
     /// Waits once for several buffers and reads each.
     fn download_all(&self, buffers: &[&Self::Buffer]) -> Result<Vec<Vec<f32>>, KernelError> {
         buffers.iter().map(|buffer| self.download(buffer)).collect()

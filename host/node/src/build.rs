@@ -253,7 +253,8 @@ pub(crate) fn whole_paths(paths: &[PathBuf]) -> Result<Vec<PathBuf>, NodeError> 
     paths.iter().map(whole).collect()
 }
 
-/// Writes the manifest and the components: filled, but for the retriever, whose parts change.
+/// Writes the manifest and the components: filled, but for the retriever, whose parts change, and for
+/// generators that write, which are made of components that were filled before.
 fn write_application(
     writer: &mut Writer,
     application: &Application,
@@ -269,8 +270,10 @@ fn write_application(
         };
         let component = match Role::of(&application.manifest, file) {
             Some(role @ Role::Reranker) => fill(role, reranker_parts(models)?)?,
-            Some(role @ Role::Generator) => fill(role, generator_parts(models)?)?,
-            Some(Role::Retriever) | None => component,
+            Some(role @ Role::Generator) if !application.manifest.writes => {
+                fill(role, generator_parts(models)?)?
+            }
+            Some(Role::Retriever | Role::Generator) | None => component,
         };
         writer.section(&component_section(file), &component)?;
     }

@@ -16,7 +16,7 @@ use crate::{LanguageModel, NodeError, living};
 
 /// Writes spin.toml and its filled components into `folder`, the manifest naming them as they lie
 /// there. Returns what was written. With a language model each generator is one that has it write,
-/// and asks the host for nothing but wasi:nn.
+/// asks the host for nothing but wasi:nn, and is said in the manifest to do so.
 ///
 /// # Errors
 /// [`NodeError::NotFolded`] for a bundle with a delta, which no component holds.
@@ -44,8 +44,20 @@ pub fn extract(
         text = text.replace(&format!("\"{file}\""), &format!("\"{name}\""));
         written.push(put(folder.join(name), &component)?);
     }
+    if model.is_some() && !manifest.writes {
+        text = writes(&text);
+    }
     written.push(put(folder.join("spin.toml"), text.as_bytes())?);
     Ok(written)
+}
+
+/// A manifest whose generators need no writer in front of them.
+fn writes(text: &str) -> String {
+    const TABLE: &str = "[application.tool.trine]\n";
+    match text.contains(TABLE) {
+        true => text.replacen(TABLE, &format!("{TABLE}writes = true\n"), 1),
+        false => format!("{}\n\n{TABLE}writes = true\n", text.trim_end()),
+    }
 }
 
 fn filled(reader: &Reader, manifest: &Manifest, file: &str) -> Result<Vec<u8>, NodeError> {

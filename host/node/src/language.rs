@@ -15,8 +15,8 @@ use trine_runtime::snapshot::{Part, snapshot};
 use crate::models::file_name;
 use crate::{ModelStore, NodeError};
 
-/// A language model, opened: what an answer is made with. Its weights are mapped, and read by the
-/// device that takes them.
+/// A language model, opened: what an answer is made with. Its weights are read by the device that
+/// takes them.
 pub struct LanguageModel {
     /// The name that it was asked for by; of a path, the last part without `.gguf`.
     pub name: String,

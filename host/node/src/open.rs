@@ -170,12 +170,13 @@ fn load(wanted: BTreeMap<String, Wanted>, models: &ModelStore) -> Result<Graphs,
 }
 
 /// The application's manifest, with the writer in front of each generator where there are language
-/// models for it.
+/// models for it, and it has none of its own.
 pub(crate) fn manifest(reader: &Reader, models: &LanguageModels) -> Result<Manifest, NodeError> {
     let text = String::from_utf8(reader.read(SPIN_TOML)?)
         .map_err(|e| NodeError::malformed("spin.toml", e))?;
     let mut manifest = Manifest::parse(&text)?;
-    for component in manifest.components.values_mut().filter(|_| !models.is_empty()) {
+    let wanted = !models.is_empty() && !manifest.writes;
+    for component in manifest.components.values_mut().filter(|_| wanted) {
         let mut imports = component.dependencies.keys();
         if imports.any(|import| import.starts_with("trine:rag/generator@")) {
             component.fronts.push(WRITER.to_owned());

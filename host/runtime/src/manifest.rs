@@ -28,6 +28,9 @@ pub struct Manifest {
     pub devices: BTreeMap<String, DeviceChoice>,
     /// In which numbers the CPU multiplies them: `[application.tool.trine.precisions]`.
     pub precisions: BTreeMap<String, PrecisionOption>,
+    /// Whether its generators have a language model write by themselves, so that none is put in front of
+    /// them: `application.tool.trine.writes`.
+    pub writes: bool,
 }
 
 /// A path and the component that answers it.
@@ -108,7 +111,7 @@ impl Manifest {
         for known in ["version", "description", "authors"] {
             application.remove(known);
         }
-        let (devices, precisions) = placing(&mut application)?;
+        let own = own(&mut application)?;
         nothing_left("application", &application)?;
         let variables = variables(&mut table)?;
         let routes = routes(&mut table)?;
@@ -122,7 +125,8 @@ impl Manifest {
                 ));
             }
         }
-        Ok(Manifest { name, routes, components, variables, devices, precisions })
+        let Own { devices, precisions, writes } = own;
+        Ok(Manifest { name, routes, components, variables, devices, precisions, writes })
     }
 
     /// The component that answers a path.
@@ -190,16 +194,25 @@ fn strings(
     Ok(read)
 }
 
-/// Devices and precisions.
-type Placing = (BTreeMap<String, DeviceChoice>, BTreeMap<String, PrecisionOption>);
+/// trine's table among the tools'.
+struct Own {
+    devices: BTreeMap<String, DeviceChoice>,
+    precisions: BTreeMap<String, PrecisionOption>,
+    writes: bool,
+}
 
-/// trine's table among the tools': where models compute, and how. Other tools' are theirs.
-fn placing(application: &mut Table) -> Result<Placing, RuntimeError> {
+/// Other tools' tables are theirs.
+fn own(application: &mut Table) -> Result<Own, RuntimeError> {
     let mut tools = sub_table(application, "tool")?;
     let mut own = sub_table(&mut tools, "trine")?;
-    let placing = (choices(&mut own, "devices")?, choices(&mut own, "precisions")?);
+    let (devices, precisions) = (choices(&mut own, "devices")?, choices(&mut own, "precisions")?);
+    let writes = match take(&mut own, "writes") {
+        None => false,
+        Some(Value::Boolean(writes)) => writes,
+        Some(_) => return refuse("application.tool.trine.writes must be true or false".to_owned()),
+    };
     nothing_left("application.tool.trine", &own)?;
-    Ok(placing)
+    Ok(Own { devices, precisions, writes })
 }
 
 /// A table of models' names and what is chosen for them.
@@ -320,6 +333,8 @@ mod tests {
         [application]
         name = "app"
         version = "1.0.0"
+        [application.tool.trine]
+        writes = true
         [application.tool.trine.devices]
         minilm = "gpu:1"
         [application.tool.trine.precisions]
@@ -359,6 +374,8 @@ mod tests {
         assert_eq!(manifest.components["web"].environment["MODE"], "plain");
         assert_eq!(manifest.devices["minilm"], DeviceChoice::Gpu(Some(1)));
         assert_eq!(manifest.precisions["minilm"], PrecisionOption::Int8);
+        assert!(manifest.writes);
+        assert!(!Manifest::parse(&WHOLE.replace("writes = true", "")).unwrap().writes);
     }
 
     #[test]
@@ -388,6 +405,7 @@ mod tests {
             ("minilm = \"gpu:1\"", "minilm = 1", "`minilm`: it is no text"),
             ("minilm = \"int8\"", "minilm = \"int4\"", "precisions, `minilm`: \"int4\" is none of"),
             ("tool.trine.devices", "tool.trine.gadgets", "`gadgets`"),
+            ("writes = true", "writes = 1", "writes must be"),
         ];
         for (from, to, named) in edits {
             assert!(WHOLE.contains(from), "{from}");

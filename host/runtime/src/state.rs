@@ -76,7 +76,7 @@ impl State {
     }
 
     fn nn(&mut self) -> NnView<'_> {
-        NnView { nn: &mut self.nn, table: &mut self.table }
+        NnView { nn: &mut self.nn, language: &mut self.language, table: &mut self.table }
     }
 
     fn language(&mut self) -> LanguageView<'_> {

@@ -1,7 +1,6 @@
 //! A decoder's tensors by the names of transformers, from safetensors or GGUF.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +8,11 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use trine_kernels::{BlockMatrix, Format, RowOrder};
 
+use super::file::{Place, WeightsFile};
 use super::table::Table;
 use crate::ModelError;
 use crate::config::read_json_if_any;
 use crate::gguf::Gguf;
-use crate::mapped::Mapped;
 
 /// Where a decoder's tensors lie.
 pub(crate) enum Checkpoint {
@@ -23,7 +22,7 @@ pub(crate) enum Checkpoint {
 
 /// The tensors of a folder's files.
 pub(crate) struct Folder {
-    files: Vec<Mapped>,
+    files: Vec<WeightsFile>,
     tensors: BTreeMap<String, Tensor>,
 }
 
@@ -81,22 +80,26 @@ impl Checkpoint {
         shape: [usize; 2],
         order: RowOrder,
     ) -> Result<BlockMatrix, ModelError> {
+        let place = self.place(name, shape)?;
+        let order = match self {
+            Checkpoint::Safetensors(_) => RowOrder::Plain,
+            Checkpoint::Gguf(_) => order,
+        };
+        let ([n, k], bytes) = (shape, place.read()?.into());
+        Ok(BlockMatrix { format: place.format, bytes, n, k, order })
+    }
+
+    fn place(&self, name: &str, shape: [usize; 2]) -> Result<Place<'_>, ModelError> {
         match self {
-            Checkpoint::Safetensors(folder) => folder.matrix(name, &shape),
-            Checkpoint::Gguf(gguf) => gguf.matrix(&in_gguf(name), shape, order),
+            Checkpoint::Safetensors(folder) => folder.place(name, &shape),
+            Checkpoint::Gguf(gguf) => gguf.place(&in_gguf(name), shape),
         }
     }
 
     /// A matrix `[n, k]` of which a few rows are wanted at a time.
     pub(crate) fn table(&self, name: &str, shape: [usize; 2]) -> Result<Table, ModelError> {
-        let BlockMatrix { format, n: rows, .. } = self.matrix(name, shape, RowOrder::Plain)?;
-        let place = match self {
-            Checkpoint::Safetensors(folder) => folder.place(name),
-            Checkpoint::Gguf(gguf) => gguf.place(&in_gguf(name)),
-        };
-        let missing = || ModelError::MissingTensor { name: name.to_owned() };
-        let (map, bytes) = place.ok_or_else(missing)?;
-        Ok(Table { file: map.file(), bytes, format, rows })
+        let Place { file, bytes, format } = self.place(name, shape)?;
+        Ok(Table { file: file.clone(), bytes, format, rows: shape[0] })
     }
 
     /// The bytes of each tensor, and in which numbers they are; `None` of those that are no weights.
@@ -128,12 +131,11 @@ impl Checkpoint {
         n: usize,
         order: RowOrder,
     ) -> Result<Vec<f32>, ModelError> {
-        let row = match self {
-            Checkpoint::Safetensors(folder) => folder.matrix(name, &[n])?,
-            Checkpoint::Gguf(gguf) => gguf.matrix(&in_gguf(name), [1, n], RowOrder::Plain)?,
+        let place = match self {
+            Checkpoint::Safetensors(folder) => folder.place(name, &[n])?,
+            Checkpoint::Gguf(gguf) => gguf.place(&in_gguf(name), [1, n])?,
         };
-        let mut numbers = vec![0.0; n];
-        row.read(0, &mut numbers);
+        let numbers = place.numbers(n)?;
         Ok(match self {
             Checkpoint::Safetensors(_) => numbers,
             Checkpoint::Gguf(_) => (0..n).map(|j| numbers[order.row(j)]).collect(),
@@ -142,7 +144,7 @@ impl Checkpoint {
 }
 
 impl Folder {
-    /// Maps `model.safetensors`, or the files that `model.safetensors.index.json` names.
+    /// Opens `model.safetensors`, or the files that `model.safetensors.index.json` names.
     pub(crate) fn open(folder: &Path) -> Result<Folder, ModelError> {
         let index: Option<Index> = read_json_if_any(&folder.join("model.safetensors.index.json"))?;
         let names: BTreeSet<String> = match index {
@@ -162,9 +164,8 @@ impl Folder {
     }
 
     fn add(&mut self, path: PathBuf) -> Result<(), ModelError> {
-        let refuse =
-            |e: std::io::Error| ModelError::File { path: path.clone(), reason: e.to_string() };
-        let map = Mapped::new(&File::open(&path).map_err(refuse)?).map_err(refuse)?;
+        let file = WeightsFile::open(path.clone())?;
+        let map = file.map()?;
         let tensors = SafeTensors::deserialize(map.bytes())
             .map_err(|e| ModelError::Format { path: path.clone(), reason: e.to_string() })?;
         for (name, view) in tensors.iter() {
@@ -175,17 +176,12 @@ impl Folder {
             self.tensors.insert(name.to_owned(), tensor);
         }
         drop(tensors);
-        self.files.push(map);
+        self.files.push(file);
         Ok(())
     }
 
-    /// Where a tensor lies.
-    fn place(&self, name: &str) -> Option<(&Mapped, Range<usize>)> {
-        let tensor = self.tensors.get(name)?;
-        Some((self.files.get(tensor.file)?, tensor.bytes.clone()))
-    }
-
-    fn matrix(&self, name: &str, shape: &[usize]) -> Result<BlockMatrix, ModelError> {
+    /// Where a tensor of this shape lies.
+    fn place(&self, name: &str, shape: &[usize]) -> Result<Place<'_>, ModelError> {
         let missing = || ModelError::MissingTensor { name: name.to_owned() };
         let tensor = self.tensors.get(name).ok_or_else(missing)?;
         if tensor.shape != shape {
@@ -196,13 +192,7 @@ impl Folder {
             name: name.to_owned(),
             found: format!("{:?}", tensor.dtype),
         })?;
-        let bytes =
-            self.files[tensor.file].numbers::<u8>(tensor.bytes.clone()).ok_or_else(missing)?;
-        let (n, k) = match *shape {
-            [n, k] => (n, k),
-            _ => (1, shape[0]),
-        };
-        Ok(BlockMatrix { format, bytes, n, k, order: RowOrder::Plain })
+        Ok(Place { file: &self.files[tensor.file], bytes: tensor.bytes.clone(), format })
     }
 }
 

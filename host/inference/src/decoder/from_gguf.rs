@@ -1,6 +1,6 @@
 //! A decoder's configuration from GGUF's metadata.
 
-use trine_kernels::{Heads, RowOrder};
+use trine_kernels::Heads;
 
 use crate::ModelError;
 use crate::decoder::config::DecoderConfig;
@@ -63,10 +63,8 @@ pub(super) fn read(gguf: &Gguf) -> Result<DecoderConfig, ModelError> {
     )?;
     // Llama 3's stretching, worked out by the converter.
     if has("rope_freqs.weight") {
-        let order = RowOrder::Plain;
-        let factors = gguf.matrix("rope_freqs.weight", [1, heads.width / 2], order)?;
-        let mut divisors = vec![1.0; heads.width / 2];
-        factors.read(0, &mut divisors);
+        let half = heads.width / 2;
+        let divisors = gguf.place("rope_freqs.weight", [1, half])?.numbers(half)?;
         rope.frequencies.iter_mut().zip(divisors).for_each(|(f, divisor)| *f /= divisor);
     }
     let token = |name: &str| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 mod config;
+pub(crate) mod file;
 mod from_gguf;
 mod hugging_face;
 mod rope;
@@ -17,8 +18,8 @@ use checkpoint::{Checkpoint, Folder};
 pub use config::DecoderConfig;
 pub use rope::Rope;
 
-/// A decoder's files, opened. Its weights are mapped until a device has taken them; from then on only
-/// embeddings are read, out of the file.
+/// A decoder's files, opened. Its weights are read when a device takes them; from then on only embeddings
+/// are.
 pub struct DecoderModel {
     path: PathBuf,
     config: DecoderConfig,

@@ -1,17 +1,16 @@
 //! Embeddings of tokens, in their file.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use trine_kernels::Format;
 
-/// A matrix `[n, k]` of which a few rows are wanted at a time. They are read from the file, where the
-/// system keeps what is wanted often: of a file that was cut short since, a map would end the process.
+use super::file::WeightsFile;
+
+/// A matrix `[n, k]` of which a few rows are wanted at a time. They are read from the file, of which the
+/// system keeps in memory what is wanted often.
 pub(crate) struct Table {
-    pub(super) file: Arc<File>,
+    pub(super) file: WeightsFile,
     /// Its bytes in the file.
     pub(super) bytes: Range<usize>,
     pub(super) format: Format,
@@ -29,7 +28,7 @@ impl Table {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
             }
             let at = self.bytes.start + row as usize * bytes.len();
-            self.file.read_exact_at(&mut bytes, at as u64)?;
+            self.file.read(at, &mut bytes)?;
             self.format.read(&bytes, numbers);
         }
         Ok(())

@@ -50,6 +50,8 @@ pub struct Generator<D: DecoderDevice> {
     shared: Arc<SharedDevice>,
     /// What a step reads of prompts while the device is shared.
     part: Part,
+    /// The tokens that end a text.
+    ends: Vec<u32>,
 }
 
 struct Waiting {
@@ -75,7 +77,7 @@ struct Answer {
 
 /// Events that wait for a caller at most: an answer's tokens and its end.
 pub(super) fn room(request: &GenerationRequest) -> usize {
-    request.max_tokens.saturating_add(1)
+    request.answer().saturating_add(1)
 }
 
 impl<D: DecoderDevice> Generator<D> {
@@ -87,7 +89,8 @@ impl<D: DecoderDevice> Generator<D> {
     ) -> Generator<D> {
         let (waiting, answers, metrics) = (VecDeque::new(), Vec::new(), Arc::default());
         let (shared, part) = (Arc::default(), Part::FIRST);
-        Generator { sessions, tokenizer, options, waiting, answers, metrics, shared, part }
+        let ends = sessions.config().ends.clone();
+        Generator { sessions, tokenizer, options, waiting, answers, metrics, shared, part, ends }
     }
 
     /// Counts what it does there.
@@ -198,21 +201,20 @@ impl<D: DecoderDevice> Generator<D> {
                 return Err(error);
             }
         };
-        // From the last, so that those that end do not move the others.
-        for (&at, logits) in fed.iter().zip(logits).rev() {
+        let mut ended = Vec::new();
+        for (&at, logits) in fed.iter().zip(logits) {
             let answer = &mut self.answers[at];
             answer.unread.drain(..counts[at]);
-            if let Some(mut logits) = logits {
-                let ends = &self.sessions.config().ends;
-                let end = answer.next(&mut logits, ends, self.tokenizer.as_deref());
+            if let Some(logits) = logits {
+                let end = answer.next(logits, &self.ends, self.tokenizer.as_deref());
                 if answer.usage.generated_tokens == 1 {
                     self.metrics.first_token(answer.since.elapsed());
                 }
-                if let Some(event) = end {
-                    self.end(at, event);
-                }
+                ended.extend(end.map(|event| (at, event)));
             }
         }
+        // From the last, so that those that end do not move the others.
+        ended.into_iter().rev().for_each(|(at, event)| self.end(at, event));
         Ok(())
     }
 
@@ -317,6 +319,10 @@ impl Answer {
         ends: &[u32],
         tokenizer: Option<&TextTokenizer>,
     ) -> Option<GenerationEvent> {
+        if self.request.logits {
+            let (logits, usage) = (logits.to_vec(), self.usage);
+            return Some(GenerationEvent::Logits { logits, usage });
+        }
         let token = self.sampler.sample(logits);
         if ends.contains(&token) && !self.request.ignore_end {
             return Some(self.finish(EndReason::End, tokenizer));
@@ -357,7 +363,7 @@ impl GenerationRequest {
     /// Refuses what no model of this context and vocabulary could answer.
     fn check(&self, context: usize, vocabulary: usize) -> Result<(), InferenceError> {
         self.sampling.check()?;
-        let (prompt, answer) = (self.prompt.len(), self.max_tokens);
+        let (prompt, answer) = (self.prompt.len(), self.answer());
         if prompt == 0 || answer == 0 {
             let name = if prompt == 0 { "prompt" } else { "max_tokens" };
             return Err(InferenceError::input(name, "there must be one token at least"));
@@ -378,6 +384,11 @@ impl GenerationRequest {
         Ok(())
     }
 
+    /// Tokens that may be written.
+    fn answer(&self) -> usize {
+        if self.logits { 1 } else { self.max_tokens }
+    }
+
     /// What was counted of one that was never begun.
     fn unread(&self) -> Usage {
         Usage { prompt_tokens: self.prompt.len(), ..Usage::default() }
@@ -385,6 +396,6 @@ impl GenerationRequest {
 
     /// Pages that the whole of it takes.
     fn pages(&self) -> usize {
-        (self.prompt.len() + self.max_tokens).div_ceil(PAGE)
+        (self.prompt.len() + self.answer()).div_ceil(PAGE)
     }
 }

@@ -32,6 +32,7 @@ impl Outcome {
             GenerationEvent::End { reason: EndReason::End, .. } => Outcome::End,
             GenerationEvent::End { reason: EndReason::Stop, .. } => Outcome::Stop,
             GenerationEvent::End { reason: EndReason::Length, .. } => Outcome::Length,
+            GenerationEvent::Logits { .. } => Outcome::Length,
             GenerationEvent::Token { .. } | GenerationEvent::Failed(_) => Outcome::Failed,
         }
     }

@@ -32,6 +32,8 @@ pub struct GenerationRequest {
     pub stop: Vec<String>,
     /// Whether tokens that end an answer are passed over, for measuring speed.
     pub ignore_end: bool,
+    /// Whether, instead of an answer, the logits after the prompt are wanted.
+    pub logits: bool,
 }
 
 /// What an answer gives, in order.
@@ -51,6 +53,13 @@ pub enum GenerationEvent {
         reason: EndReason,
         /// Text that was held back until now.
         text: String,
+        /// What was counted.
+        usage: Usage,
+    },
+    /// What was wanted instead of an answer. Nothing follows.
+    Logits {
+        /// After the prompt's last token, `[vocabulary]`.
+        logits: Vec<f32>,
         /// What was counted.
         usage: Usage,
     },

@@ -113,6 +113,7 @@ impl Generations {
             .spawn(move || {
                 let outcome = guarded(|| served.run(receiver, &ready));
                 if let Err(error) = outcome {
+                    tracing::error!(%error, "the decoder has stopped");
                     let _ = ready.try_send(Err(error));
                 }
             })

@@ -38,6 +38,8 @@ pub struct Sessions<D: DecoderDevice> {
     pool: PagePool,
     sessions: BTreeMap<SessionId, Session>,
     next: u64,
+    /// Of the last step. Memory for it, fresh at each step, would cost as much as a small model's layers.
+    logits: Vec<f32>,
 }
 
 #[derive(Clone, Default)]
@@ -58,7 +60,8 @@ impl<D: DecoderDevice> Sessions<D> {
         let count = device.pages_within(llama.pages_shape(), cache_bytes).clamp(1, MOST_PAGES);
         let pages = llama.pages(&device, count)?;
         let pool = PagePool::new(count as u32);
-        Ok(Sessions { device, llama, pages, pool, sessions: BTreeMap::new(), next: 0 })
+        let (sessions, logits) = (BTreeMap::new(), Vec::new());
+        Ok(Sessions { device, llama, pages, pool, sessions, next: 0, logits })
     }
 
     /// What the model is.
@@ -137,10 +140,11 @@ impl<D: DecoderDevice> Sessions<D> {
             .ok_or_else(|| InferenceError::input("session", "there is no such session"))
     }
 
-    /// One step: every feed's tokens are read, together. The logits of each feed that wants them, `[v]`.
+    /// One step: every feed's tokens are read, together. The logits of each feed that wants them, `[v]`,
+    /// which may be changed.
     /// Fails, and leaves all sessions as they were, when a session is unknown or fed twice, a token is
     /// none of the vocabulary's, a text becomes longer than the model's context, or the cache is full.
-    pub fn step(&mut self, feeds: &[Feed]) -> Result<Vec<Option<Vec<f32>>>, InferenceError> {
+    pub fn step(&mut self, feeds: &[Feed]) -> Result<Vec<Option<&mut [f32]>>, InferenceError> {
         self.check(feeds)?;
         self.make_room(feeds)?;
         let mut tokens = Vec::new();
@@ -155,10 +159,10 @@ impl<D: DecoderDevice> Sessions<D> {
             }
         }
         let paged = PagedSequences::new(each)?;
-        let Sessions { device, llama, pages, .. } = self;
-        let logits = device.enter(|| llama.forward(device, pages, &tokens, &paged, &wanted))?;
+        let Sessions { device, llama, pages, logits, .. } = self;
+        device.step(|| llama.forward(device, pages, &tokens, &paged, &wanted, logits))?;
         feeds.iter().for_each(|feed| self.advance(feed));
-        let mut rows = logits.chunks_exact(self.config().vocabulary).map(<[f32]>::to_vec);
+        let mut rows = self.logits.chunks_exact_mut(self.llama.config().vocabulary);
         Ok(feeds.iter().map(|feed| if feed.logits { rows.next() } else { None }).collect())
     }
 

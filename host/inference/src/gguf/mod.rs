@@ -1,6 +1,6 @@
 //! GGUF, the file of llama.cpp: metadata, then tensors (ggml's `docs/gguf.md`, versions 2 and 3).
 //!
-//! The file is mapped; of its tensors nothing is read here. Every count and length that it states is
+//! Its directory is read from a map, its tensors out of the file when they are wanted. Every count and length that it states is
 //! checked against what is left of it before anything is made of it, so a hostile file costs no more
 //! memory than its own size.
 
@@ -8,24 +8,22 @@ mod reader;
 mod value;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use trine_kernels::{BlockMatrix, Format, RowOrder};
+use trine_kernels::Format;
 
 use crate::ModelError;
-use crate::mapped::Mapped;
+use crate::decoder::file::{Place, WeightsFile};
 use reader::Reader;
 pub use value::{Array, Value};
 
 /// A tensor of more dimensions is refused.
 const MOST_DIMENSIONS: usize = 4;
 
-/// A mapped file, its directory read and checked.
+/// A file, its directory read and checked.
 pub struct Gguf {
-    path: PathBuf,
-    map: Mapped,
+    file: WeightsFile,
     directory: Directory,
 }
 
@@ -45,22 +43,18 @@ struct Tensor {
 }
 
 impl Gguf {
-    /// Maps a file and reads its directory. Fails, naming the key or tensor, where it is cut short,
+    /// Opens a file and reads its directory. Fails, naming the key or tensor, where it is cut short,
     /// not GGUF, or says what cannot be.
     pub fn open(path: impl AsRef<Path>) -> Result<Gguf, ModelError> {
-        let path = path.as_ref().to_owned();
-        let refuse =
-            |e: std::io::Error| ModelError::File { path: path.clone(), reason: e.to_string() };
-        let file = File::open(&path).map_err(refuse)?;
-        let map = Mapped::new(&file).map_err(refuse)?;
-        let directory = Directory::read(map.bytes())
-            .map_err(|reason| ModelError::Format { path: path.clone(), reason })?;
-        Ok(Gguf { path, map, directory })
+        let file = WeightsFile::open(path.as_ref().to_owned())?;
+        let directory = Directory::read(file.map()?.bytes())
+            .map_err(|reason| ModelError::Format { path: file.path().to_owned(), reason })?;
+        Ok(Gguf { file, directory })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// The value of a key.
@@ -78,19 +72,9 @@ impl Gguf {
         self.directory.tensors.values().map(|tensor| (tensor.format, tensor.bytes.len()))
     }
 
-    /// Where a tensor lies.
-    pub(crate) fn place(&self, name: &str) -> Option<(&Mapped, Range<usize>)> {
-        Some((&self.map, self.directory.tensors.get(name)?.bytes.clone()))
-    }
-
-    /// A matrix `[n, k]`, or a vector `[n]` as `[1, n]`. Fails where there is no such tensor, or one
-    /// of another shape.
-    pub(crate) fn matrix(
-        &self,
-        name: &str,
-        [n, k]: [usize; 2],
-        order: RowOrder,
-    ) -> Result<BlockMatrix, ModelError> {
+    /// Where a matrix `[n, k]` lies, or a vector `[n]` as `[1, n]`. Fails where there is no such tensor,
+    /// or one of another shape.
+    pub(crate) fn place(&self, name: &str, [n, k]: [usize; 2]) -> Result<Place<'_>, ModelError> {
         let missing = || ModelError::MissingTensor { name: name.to_owned() };
         let tensor = self.directory.tensors.get(name).ok_or_else(missing)?;
         let mut found: Vec<usize> = tensor.dimensions.iter().rev().copied().collect();
@@ -101,8 +85,7 @@ impl Gguf {
             let (name, expected) = (name.to_owned(), vec![n, k]);
             return Err(ModelError::TensorShape { name, found, expected });
         }
-        let bytes = self.map.numbers::<u8>(tensor.bytes.clone()).ok_or_else(missing)?;
-        Ok(BlockMatrix { format: tensor.format, bytes, n, k, order })
+        Ok(Place { file: &self.file, bytes: tensor.bytes.clone(), format: tensor.format })
     }
 }
 

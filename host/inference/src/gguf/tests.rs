@@ -68,13 +68,12 @@ fn keys_and_tensors_are_read() {
     assert_eq!(gguf.get("tokens").unwrap().as_strings().unwrap(), ["a", "", "gg"]);
     assert_eq!(gguf.get("none"), None);
     assert_eq!(gguf.tensors().collect::<Vec<_>>(), ["one", "two"]);
-    let one = gguf.matrix("one", [3, 32], RowOrder::Plain).unwrap();
+    let one = gguf.place("one", [3, 32]).unwrap();
     assert_eq!((one.format, one.bytes.len()), (Format::Q4_0, 3 * 18));
-    assert_eq!(gguf.matrix("two", [1, 5], RowOrder::Plain).unwrap().bytes.len(), 20);
-    let error = gguf.matrix("one", [32, 3], RowOrder::Plain).unwrap_err().to_string();
-    assert!(error.contains("`one` is [3, 32]"), "{error}");
-    let error = gguf.matrix("three", [1, 1], RowOrder::Plain).unwrap_err().to_string();
-    assert!(error.contains("`three`"), "{error}");
+    assert_eq!(gguf.place("two", [1, 5]).unwrap().bytes.len(), 20);
+    let refused = |name, shape| gguf.place(name, shape).err().unwrap().to_string();
+    assert!(refused("one", [32, 3]).contains("`one` is [3, 32]"));
+    assert!(refused("three", [1, 1]).contains("`three`"));
 }
 
 #[test]

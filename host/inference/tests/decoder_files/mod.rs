@@ -1,6 +1,8 @@
 //! Small decoders made anew from their seeds, as folders of safetensors and as GGUF files.
 #![allow(dead_code, reason = "not every test file needs every kind")]
 
+mod gguf_file;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,8 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use trine_inference::DecoderModel;
 use trine_kernels::Format;
+
+pub use gguf_file::GgufFile;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -76,100 +80,6 @@ pub fn folder(config: &serde_json::Value, tensors: &Tensors) -> TempDir {
     let file = safetensors::serialize(views, None).unwrap();
     std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
     folder
-}
-
-/// A GGUF file being made.
-#[derive(Default)]
-pub struct GgufFile {
-    keys: Vec<u8>,
-    key_count: u64,
-    tensors: Vec<(String, Vec<usize>, u32, Vec<u8>)>,
-}
-
-impl GgufFile {
-    fn key(&mut self, name: &str, kind: u32, value: &[u8]) {
-        self.key_count += 1;
-        self.keys.extend(text(name));
-        self.keys.extend(kind.to_le_bytes());
-        self.keys.extend(value);
-    }
-
-    pub fn number(&mut self, name: &str, value: usize) {
-        self.key(name, 4, &(value as u32).to_le_bytes());
-    }
-
-    pub fn float(&mut self, name: &str, value: f64) {
-        self.key(name, 6, &(value as f32).to_le_bytes());
-    }
-
-    pub fn string(&mut self, name: &str, value: &str) {
-        self.key(name, 8, &text(value));
-    }
-
-    pub fn flag(&mut self, name: &str, value: bool) {
-        self.key(name, 7, &[value.into()]);
-    }
-
-    pub fn strings(&mut self, name: &str, values: &[String]) {
-        let mut bytes = 8u32.to_le_bytes().to_vec();
-        bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| bytes.extend(text(value)));
-        self.key(name, 9, &bytes);
-    }
-
-    pub fn floats(&mut self, name: &str, values: &[f32]) {
-        let mut bytes = 6u32.to_le_bytes().to_vec();
-        bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
-        self.key(name, 9, &bytes);
-    }
-
-    pub fn integers(&mut self, name: &str, values: &[i32]) {
-        let mut bytes = 5u32.to_le_bytes().to_vec();
-        bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
-        self.key(name, 9, &bytes);
-    }
-
-    /// A tensor of so many rows and columns, its bytes as they lie.
-    pub fn tensor(&mut self, name: &str, shape: &[usize], format: Format, bytes: Vec<u8>) {
-        let kind = match format {
-            Format::F32 => 0,
-            Format::F16 => 1,
-            Format::Q4_0 => 2,
-            Format::Q8_0 => 8,
-            Format::Q4K => 12,
-            Format::Q5K => 13,
-            Format::Q6K => 14,
-            Format::Bf16 => 30,
-        };
-        self.tensors.push((name.to_owned(), shape.to_vec(), kind, bytes));
-    }
-
-    pub fn write(&self, path: &Path) {
-        let mut file = b"GGUF\x03\0\0\0".to_vec();
-        file.extend((self.tensors.len() as u64).to_le_bytes());
-        file.extend(self.key_count.to_le_bytes());
-        file.extend(&self.keys);
-        let mut offset = 0usize;
-        for (name, shape, kind, bytes) in &self.tensors {
-            file.extend(text(name));
-            file.extend((shape.len() as u32).to_le_bytes());
-            shape.iter().rev().for_each(|size| file.extend((*size as u64).to_le_bytes()));
-            file.extend(kind.to_le_bytes());
-            file.extend((offset as u64).to_le_bytes());
-            offset += bytes.len().next_multiple_of(32);
-        }
-        for (.., bytes) in &self.tensors {
-            file.resize(file.len().next_multiple_of(32), 0);
-            file.extend(bytes);
-        }
-        std::fs::write(path, file).unwrap();
-    }
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
 /// What llama.cpp's converter makes of a model of transformers. `rows` gives the bytes of a matrix's
@@ -243,12 +153,26 @@ pub fn gguf_with(
                 bytes.extend(row);
             }
         }
-        file.tensor(&gguf_name(name), shape, format, bytes);
+        file.tensor(&gguf_name(name), shape, kind(format), bytes);
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     file.write(&path);
     (folder, path)
+}
+
+/// ggml's type of a format.
+fn kind(format: Format) -> u32 {
+    match format {
+        Format::F32 => 0,
+        Format::F16 => 1,
+        Format::Q4_0 => 2,
+        Format::Q8_0 => 8,
+        Format::Q4K => 12,
+        Format::Q5K => 13,
+        Format::Q6K => 14,
+        Format::Bf16 => 30,
+    }
 }
 
 /// As they are.

@@ -185,6 +185,7 @@ impl Prepared {
                     a: &a[top * self.k + part * DEPTH..],
                     a_stride: self.k,
                     panel,
+                    next: &[],
                     out: &mut out[top * COLUMNS..],
                     out_stride: COLUMNS,
                     add: part > 0,
@@ -215,23 +216,24 @@ impl Prepared {
         let (left, m) = (self.left(device, x), x.len() / self.k);
         let added = Added { bias: &self.bias, residual };
         let panels: Vec<_> = self.panels().collect();
+        // Of each panel, its place in each row.
+        let mut rows: Vec<&mut [f32]> = y.chunks_exact_mut(self.n).collect();
+        let mut places = Vec::with_capacity(panels.len() * m);
+        for &(.., width) in &panels {
+            places.extend(rows.iter_mut().filter_map(|rest| rest.split_off_mut(..width)));
+        }
         // One run of panels a thread, side by side: of a single row their results are too.
-        let mut results = device.take(panels.len(), m * COLUMNS);
-        let tasks = results.data_mut().par_chunks_mut(m * COLUMNS).zip(&panels);
         let least = panels.len().div_ceil(2 * device.share).max(1);
-        tasks.with_min_len(least).for_each(|(out, &(part, index, ..))| {
+        let tasks = places.par_chunks_mut(m).zip(&panels).with_min_len(least);
+        tasks.for_each(|(places, &(part, index, first, _))| {
+            let mut out = [0.0; BLOCK_ROWS * COLUMNS];
             for (top, height) in tiles(m, BLOCK_ROWS) {
-                let out = &mut out[top * COLUMNS..][..height * COLUMNS];
+                let out = &mut out[..height * COLUMNS];
                 self.panel(device, &left, (part, index), (top, height), out);
-            }
-        });
-        let results = results.data();
-        let rows = y.par_chunks_mut(self.n).with_min_len(LEAST_COPIED.div_ceil(self.n));
-        rows.enumerate().for_each(|(row, y)| {
-            let tiles = results.chunks(m * COLUMNS).map(|tile| &tile[row * COLUMNS..]);
-            for (tile, &(_, _, first, width)) in tiles.zip(&panels) {
-                let y = &mut y[first..first + width];
-                added.finish(row * self.n + first, first, &tile[..width], y);
+                let tiles = out.chunks_exact(COLUMNS).zip(&mut places[top..]);
+                for (row, (tile, y)) in (top..).zip(tiles) {
+                    added.finish(row * self.n + first, first, &tile[..y.len()], y);
+                }
             }
         });
     }
@@ -249,9 +251,6 @@ impl Added<'_> {
         }
     }
 }
-
-/// Numbers that it is worth waking a thread for to put in their places.
-const LEAST_COPIED: usize = 1 << 15;
 
 /// Inputs of which a panel of plain numbers is multiplied at a time.
 const DEPTH: usize = 384;

@@ -1,84 +1,17 @@
 //! Tiles of quantised rows times panels of quantised blocks, whose sums are whole numbers.
 //!
-//! A row's 32 numbers `x` become `x ~ c r` with `r` in -127..=127, nearest. With weights
-//! `w = d s (q - z) - e m` a run's part of the result is `c (d s (sum of q r - z sum of r) - e m sum of
+//! With rows in [`Steps`] `x ~ c r` and weights `w = d s (q - z) - e m` a run's part of the result is `c (d s (sum of q r - z sum of r) - e m sum of
 //! r)`; the parts are added up run after run, in f32. Whole numbers are exact, so a row's result is
 //! the same bits whatever the tile's height.
 
 use half::f16;
 
 use super::Isa;
+use super::steps::{Rows, Steps};
 use crate::block_linear::{COLUMNS, Format, LINE, Layout};
 
 /// The tallest tile, in rows.
 pub(crate) const BLOCK_TILE_ROWS: usize = 8;
-
-/// Rows of `k` numbers in steps of their own, `k` a multiple of 32.
-pub(crate) struct Steps {
-    k: usize,
-    /// Four numbers of 8 bits each, `[rows, k / 4]`.
-    words: Vec<u32>,
-    /// The step of each 32, `[rows, k / 32]`.
-    scales: Vec<f32>,
-    /// The sum of each 16, `[rows, k / 16]`.
-    sums: Vec<i32>,
-}
-
-impl Steps {
-    /// Of `x` `[rows, k]`.
-    pub(crate) fn of(isa: Isa, x: &[f32], k: usize) -> Steps {
-        let mut words = vec![0u32; x.len() / 4];
-        let (mut scales, mut sums) = (vec![0.0; x.len() / 32], vec![0; x.len() / 16]);
-        isa.each(
-            #[inline(always)]
-            || {
-                let places = words.as_chunks_mut::<8>().0.iter_mut();
-                let places = places.zip(&mut scales).zip(sums.as_chunks_mut::<2>().0);
-                for (x, ((words, scale), sums)) in x.as_chunks::<32>().0.iter().zip(places) {
-                    *scale = steps(x, bytemuck::cast_mut(words), sums);
-                }
-            },
-        );
-        Steps { k, words, scales, sums }
-    }
-
-    fn rows(&self, top: usize) -> Rows<'_> {
-        let Steps { k, words, scales, sums } = self;
-        Rows {
-            words: &words[top * k / 4..],
-            scales: &scales[top * k / 32..],
-            sums: &sums[top * k / 16..],
-        }
-    }
-}
-
-/// The size of a step of 32 numbers, how many steps each is, and the sums of both halves. An infinity
-/// or NaN makes the step NaN.
-#[inline(always)]
-fn steps(x: &[f32; 32], r: &mut [i8; 32], sums: &mut [i32; 2]) -> f32 {
-    // 1.5 * 2^23: adding it leaves the nearest whole number in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let (mut most, mut not_a_number) = ([0.0f32; 16], [0.0f32; 16]);
-    for (i, x) in x.iter().enumerate() {
-        let larger = x.abs();
-        most[i % 16] = if larger > most[i % 16] { larger } else { most[i % 16] };
-        not_a_number[i % 16] += x * 0.0;
-    }
-    let most = most.into_iter().fold(0.0, |a: f32, b| if b > a { b } else { a });
-    let not_a_number: f32 = not_a_number.into_iter().sum();
-    let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-    let whole = x.map(|x| (x * inverse + ROUND).to_bits() as i8);
-    *r = whole;
-    *sums = [0, 16].map(|first| whole[first..first + 16].iter().map(|&r| i32::from(r)).sum());
-    most / 127.0 + not_a_number
-}
-
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    words: &'a [u32],
-    scales: &'a [f32],
-    sums: &'a [i32],
-}
 
 impl Isa {
     /// `out = a * panel`: the rows `top..top + height`, at most [`BLOCK_TILE_ROWS`], times a panel of
@@ -363,30 +296,6 @@ mod avx512 {
             }
             let m = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes(1)));
             (d, Some(_mm512_mul_ps(common(1), m)))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_rounded_to_the_nearest_step() {
-        for isa in Isa::available() {
-            let mut x: Vec<f32> = (0..64).map(|i| (i as f32 - 20.0) * 0.37).collect();
-            x[5] = f32::NAN;
-            let steps = Steps::of(isa, &x, 64);
-            assert!(steps.scales[0].is_nan() && steps.scales[1].is_finite());
-            let r: &[i8] = bytemuck::cast_slice(&steps.words);
-            for (x, &r) in x[32..].iter().zip(&r[32..]) {
-                assert!((x - f32::from(r) * steps.scales[1]).abs() <= 0.5001 * steps.scales[1]);
-            }
-            assert_eq!((r[63], steps.sums.len()), (127, 4));
-            for (part, sum) in r.chunks(16).zip(&steps.sums) {
-                assert_eq!(part.iter().map(|&r| i32::from(r)).sum::<i32>(), *sum);
-            }
-            assert_eq!(Steps::of(isa, &[0.0; 32], 32).scales, [0.0]);
         }
     }
 }

@@ -75,6 +75,12 @@ impl CpuBuffer {
         &mut self.data
     }
 
+    /// Exchanges all values for others, whose memory is then kept for later.
+    pub(super) fn swap(&mut self, numbers: &mut Vec<f32>) {
+        (self.rows, self.columns) = (1, numbers.len());
+        std::mem::swap(&mut self.data, numbers);
+    }
+
     /// The same memory for numbers of another type.
     pub(crate) fn numbers_mut<T: bytemuck::Pod>(&mut self) -> &mut [T] {
         bytemuck::cast_slice_mut(&mut self.data)
@@ -109,6 +115,12 @@ mod tests {
         let second = CpuBuffer::take(&memory, 99, 100);
         assert_eq!((second.data().as_ptr(), second.data().len()), (at, 9900));
         drop(second);
+        let mut third = CpuBuffer::take(&memory, 100, 100);
+        third.data_mut().fill(3.0);
+        let mut numbers = vec![1.0; 2];
+        third.swap(&mut numbers);
+        assert_eq!((third.shape(), numbers.len(), numbers[9999]), ([1, 2], 10_000, 3.0));
+        drop(third);
         for _ in 0..8 {
             memory.give(Vec::with_capacity(KEEP / 4));
         }

@@ -14,6 +14,7 @@ mod matrix;
 mod memory;
 mod panel;
 mod precision;
+mod steps;
 mod tile;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
 pub(crate) use arithmetic::{Arithmetic, Rows};
 pub(crate) use bf16::{Bf16, Number};
-pub(crate) use blocks::{BLOCK_TILE_ROWS, Steps};
+pub(crate) use blocks::BLOCK_TILE_ROWS;
 pub(crate) use gelu::{gelu, gelu_rough};
 pub(crate) use int8::{MOST_INPUTS, WholeNumbers};
 pub use isa::Isa;
@@ -39,6 +40,7 @@ pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
 pub(crate) use panel::{Operands, PANEL, PANEL_ROWS, Stored};
 pub use precision::Precision;
+pub(crate) use steps::Steps;
 pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels, tiles};
 
 /// Counted up whenever prepared matrices come to lie otherwise.
@@ -213,6 +215,15 @@ impl Device for CpuDevice {
 
     fn download(&self, buffer: &Self::Buffer) -> Result<Vec<f32>, KernelError> {
         Ok(buffer.data().to_vec())
+    }
+
+    fn take_out(
+        &self,
+        mut buffer: Self::Buffer,
+        numbers: &mut Vec<f32>,
+    ) -> Result<(), KernelError> {
+        buffer.swap(numbers);
+        Ok(())
     }
 
     fn embedding(

@@ -5,6 +5,7 @@
 //! where another tile's ended: whatever the tile's height, a row's result is the same bits.
 
 use bytemuck::Pod;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::Isa;
@@ -20,6 +21,8 @@ pub(crate) trait Stored: Pod + Send + Sync {
     fn widen(self) -> f32;
     /// The nearest number.
     fn nearest(x: f32) -> Self;
+    /// The nearest numbers of as many.
+    fn all_nearest(x: &[f32], numbers: &mut [Self]);
     /// Sixteen of them as f32.
     #[cfg(target_arch = "x86_64")]
     fn widen16(avx512: avx512::Here, x: &[Self; 16]) -> std::arch::x86_64::__m512;
@@ -27,15 +30,29 @@ pub(crate) trait Stored: Pod + Send + Sync {
 
 /// A tile's operands. `a`: `rows` (1 to [`PANEL_ROWS`]) rows of `k` numbers, `a_stride` apart;
 /// `panel`: `[k, 32]`; `out`: rows of 32 elements, `out_stride` apart, which the product is added to
-/// where `add` says so.
+/// where `add` says so. What is multiplied `next` is fetched meanwhile, a line at a time: the processor
+/// sees by itself where it is read on, but not beyond a page of the system's.
 pub(crate) struct Operands<'a, T> {
     pub(crate) rows: usize,
     pub(crate) a: &'a [f32],
     pub(crate) a_stride: usize,
     pub(crate) panel: &'a [T],
+    pub(crate) next: &'a [T],
     pub(crate) out: &'a mut [f32],
     pub(crate) out_stride: usize,
     pub(crate) add: bool,
+}
+
+/// Has the processor fetch the line of memory that this lies in, for later.
+#[inline(always)]
+pub(crate) fn fetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 has it, and it reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
+    }
+    let _ = place;
 }
 
 impl Isa {
@@ -59,7 +76,7 @@ impl Isa {
 
 #[inline(always)]
 fn portable<T: Stored>(operands: Operands<T>) {
-    let Operands { rows, a, a_stride, panel, out, out_stride, add } = operands;
+    let Operands { rows, a, a_stride, panel, out, out_stride, add, .. } = operands;
     let (panel, _) = panel.as_chunks::<PANEL>();
     for row in 0..rows {
         let a = &a[row * a_stride..][..panel.len()];
@@ -88,6 +105,10 @@ impl Stored for f32 {
         x
     }
 
+    fn all_nearest(x: &[f32], numbers: &mut [f32]) {
+        numbers.copy_from_slice(x);
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn widen16(_: avx512::Here, x: &[f32; 16]) -> std::arch::x86_64::__m512 {
@@ -105,6 +126,10 @@ impl Stored for f16 {
     #[inline(always)]
     fn nearest(x: f32) -> f16 {
         f16::from_f32(x)
+    }
+
+    fn all_nearest(x: &[f32], numbers: &mut [f16]) {
+        numbers.convert_from_f32_slice(x);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -125,6 +150,10 @@ impl Stored for bf16 {
         bf16::from_f32(x)
     }
 
+    fn all_nearest(x: &[f32], numbers: &mut [bf16]) {
+        numbers.convert_from_f32_slice(x);
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn widen16(here: avx512::Here, x: &[bf16; 16]) -> std::arch::x86_64::__m512 {
@@ -138,7 +167,7 @@ pub(crate) mod avx512 {
 
     use half::{bf16, f16};
 
-    use super::{Operands, PANEL, Stored};
+    use super::{Operands, PANEL, Stored, fetch};
 
     /// Says that the code around it was compiled for AVX-512F and runs where there is that.
     #[derive(Clone, Copy)]
@@ -186,8 +215,9 @@ pub(crate) mod avx512 {
     )]
     #[target_feature(enable = "avx512f")]
     fn tile<T: Stored, const ROWS: usize>(operands: Operands<T>) {
-        let Operands { a, a_stride, panel, out, out_stride, add, .. } = operands;
-        let (panel, _) = panel.as_chunks::<PANEL>();
+        let Operands { a, a_stride, panel, next, out, out_stride, add, .. } = operands;
+        let next = if next.len() < panel.len() { panel } else { next };
+        let ((panel, _), (next, _)) = (panel.as_chunks::<PANEL>(), next.as_chunks::<PANEL>());
         // Both are checked once, here; see `tile.rs`.
         let fits = |stride: usize, row: usize, length: usize| {
             let last = stride.checked_mul(ROWS - 1);
@@ -203,8 +233,9 @@ pub(crate) mod avx512 {
                 *sums = unsafe { out.add(row * out_stride).cast::<[__m512; 2]>().read_unaligned() };
             }
         }
-        for (at, numbers) in panel.iter().enumerate() {
+        for (at, (numbers, next)) in panel.iter().zip(next).enumerate() {
             let (halves, _) = numbers.as_chunks::<16>();
+            fetch(next);
             let b = [T::widen16(Here(()), &halves[0]), T::widen16(Here(()), &halves[1])];
             for row in 0..ROWS {
                 // SAFETY: row < ROWS and at < k, so the first assertion covers the index.
@@ -245,6 +276,7 @@ mod tests {
                     a: &a,
                     a_stride,
                     panel,
+                    next: &panel[..k / 2 * PANEL],
                     out: slice,
                     out_stride,
                     add,

@@ -103,13 +103,36 @@ impl Attention<'_> {
             parts.push(part);
             rest = after;
         }
-        tasks.into_par_iter().zip(parts).with_max_len(1).for_each(|(task, out)| match single {
-            true => self.attend(layer, &task, out, group * heads.width),
+        let each = parts.into_par_iter().with_max_len(1).enumerate();
+        each.for_each(|(index, out)| match single {
+            true => {
+                let keys = |next: &Queries| self.keys(layer, next, self.run_of(next));
+                let next = tasks.get(index + 1).map_or(&[][..], keys);
+                self.attend(layer, &tasks[index], out, group * heads.width, next);
+            }
             false => (0..heads.keys).for_each(|head| {
+                let (task, stride) =
+                    (Queries { head, ..tasks[index] }, heads.queries * heads.width);
                 let out = &mut out[head * group * heads.width..];
-                self.attend(layer, &Queries { head, ..task }, out, heads.queries * heads.width);
+                self.attend(layer, &task, out, stride, &[]);
             }),
         });
+    }
+
+    /// Keys and values of a head in a page.
+    fn page<'a, T>(&self, layer: &'a [T], head: usize, page: u32) -> (&'a [T], &'a [T]) {
+        let (keys, size) = self.shape.page_numbers();
+        layer[(head * self.shape.pages + page as usize) * size..][..size].split_at(keys)
+    }
+
+    /// The first keys of a run of pages.
+    fn keys<'a, T>(&self, layer: &'a [T], task: &Queries, run: usize) -> &'a [T] {
+        self.page(layer, task.head, task.pages[run * RUN]).0
+    }
+
+    /// The run of pages that a task begins with.
+    fn run_of(&self, task: &Queries) -> usize {
+        self.first(task.position) / PAGE / RUN
     }
 
     /// Keeps the new keys and values of a head.
@@ -118,6 +141,7 @@ impl Attention<'_> {
         let (d, (keys, size)) = (heads.width, self.shape.page_numbers());
         let key = (heads.queries + head) * d;
         let value = (heads.queries + heads.keys + head) * d;
+        let mut numbers = vec![T::nearest(0.0); d];
         for (index, rows) in self.paged.sequences().ranges().enumerate() {
             let (past, pages) = (self.paged.past[index] as usize, self.paged.pages(index));
             for (position, row) in (past..).zip(rows) {
@@ -128,21 +152,27 @@ impl Attention<'_> {
                     // What another sequence left here is multiplied by 0, which an infinity is not.
                     v.fill(T::nearest(0.0));
                 }
-                for (place, &x) in k[at..].iter_mut().step_by(PAGE).zip(&row[key..key + d]) {
-                    *place = T::nearest(x);
-                }
+                T::all_nearest(&row[key..key + d], &mut numbers);
+                k[at..].iter_mut().step_by(PAGE).zip(&numbers).for_each(|(k, &x)| *k = x);
                 let panels = v.chunks_exact_mut(PAGE * PANEL);
                 for (panel, x) in panels.zip(row[value..value + d].chunks(PANEL)) {
-                    let places = panel[at * PANEL..].iter_mut();
-                    places.zip(x).for_each(|(place, &x)| *place = T::nearest(x));
+                    T::all_nearest(x, &mut panel[at * PANEL..][..x.len()]);
                 }
             }
         }
     }
 
     /// All queries of a task to `out`, whose rows, one a token, are `stride` apart. Each run of pages is
-    /// taken by all tiles before the next is, so that keys and values are read from memory once.
-    fn attend<T: Stored>(&self, layer: &[T], task: &Queries, out: &mut [f32], stride: usize) {
+    /// taken by all tiles before the next is, so that keys and values are read from memory once. `next`
+    /// are the keys that the next task begins with.
+    fn attend<T: Stored>(
+        &self,
+        layer: &[T],
+        task: &Queries,
+        out: &mut [f32],
+        stride: usize,
+        next: &[T],
+    ) {
         let heads = self.shape.heads;
         let (d, group) = (heads.width, heads.queries / heads.keys);
         let mut tiles: Vec<Tile> = tiles(task.count * group, PANEL_ROWS)
@@ -150,9 +180,11 @@ impl Attention<'_> {
             .collect();
         let mut scores = vec![0.0; PANEL_ROWS.min(task.count * group) * RUN * PAGE];
         let last = task.position + task.count - 1;
-        for run in self.first(task.position) / PAGE / RUN..=last / PAGE / RUN {
+        for run in self.run_of(task)..=last / PAGE / RUN {
+            let next =
+                if run == last / PAGE / RUN { next } else { self.keys(layer, task, run + 1) };
             for tile in &mut tiles {
-                self.take(layer, task, run, tile, &mut scores);
+                self.take(layer, task, run, tile, &mut scores, next);
             }
         }
         for Tile { top, height, values, sums, .. } in &tiles {
@@ -201,16 +233,22 @@ impl Attention<'_> {
         run: usize,
         tile: &mut Tile,
         scores: &mut [f32],
+        next: &[T],
     ) {
         let &mut Tile { height, ref positions, ref queries, .. } = tile;
         let last = positions[height - 1] / PAGE;
         if !(self.first(positions[0]) / PAGE / RUN..=last / RUN).contains(&run) {
             return;
         }
-        let (d, (keys, size)) = (self.shape.heads.width, self.shape.page_numbers());
+        let d = self.shape.heads.width;
         let pages = &task.pages[run * RUN..=last.min(run * RUN + RUN - 1)];
-        let page = |page: u32| {
-            layer[(task.head * self.shape.pages + page as usize) * size..][..size].split_at(keys)
+        let page = |page: u32| self.page(layer, task.head, page);
+        // Keys and values in the order in which they are read; other tiles find them in the caches.
+        let after = |index: usize| match index + 1 {
+            _ if tile.top > 0 => &[],
+            next if next < pages.len() => page(pages[next]).0,
+            next if next < 2 * pages.len() => page(pages[next - pages.len()]).1,
+            _ => next,
         };
         for (index, &id) in pages.iter().enumerate() {
             self.isa.multiply_stored(Operands {
@@ -218,6 +256,7 @@ impl Attention<'_> {
                 a: queries,
                 a_stride: d,
                 panel: page(id).0,
+                next: after(index),
                 out: &mut scores[index * PAGE..],
                 out_stride: RUN * PAGE,
                 add: false,
@@ -241,13 +280,15 @@ impl Attention<'_> {
             },
         );
         for (index, &id) in pages.iter().enumerate() {
-            let panels = page(id).1.chunks_exact(PAGE * PANEL);
-            for (panel, out) in panels.zip(values.chunks_exact_mut(height * PANEL)) {
+            let panels = page(id).1.chunks_exact(PAGE * PANEL).enumerate();
+            let next = after(pages.len() + index);
+            for ((at, panel), out) in panels.zip(values.chunks_exact_mut(height * PANEL)) {
                 self.isa.multiply_stored(Operands {
                     rows: height,
                     a: &scores[index * PAGE..],
                     a_stride: RUN * PAGE,
                     panel,
+                    next: next.get(at * PAGE * PANEL..).unwrap_or_default(),
                     out,
                     out_stride: PANEL,
                     add: true,

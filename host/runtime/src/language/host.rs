@@ -35,6 +35,22 @@ pub(crate) struct LanguageState {
     pub(crate) held: usize,
 }
 
+impl LanguageState {
+    /// What comes next of an answer; nothing where the request's time is over.
+    pub(super) async fn next(
+        &mut self,
+        generation: &mut Generation,
+    ) -> Option<Option<GenerationEvent>> {
+        let asked = Instant::now();
+        let left = self.deadline.saturating_duration_since(asked).min(self.time);
+        let event = timeout(left, generation.next()).await;
+        let waited = asked.elapsed();
+        self.spent += waited;
+        self.time = self.time.saturating_sub(waited);
+        event.ok()
+    }
+}
+
 /// A view of the state and the table that its resources live in.
 pub(crate) struct LanguageView<'a> {
     pub(crate) language: &'a mut LanguageState,
@@ -200,6 +216,7 @@ impl wit::HostSession for LanguageView<'_> {
             sampling: sampling(options.sampling),
             stop: options.stop,
             ignore_end: false,
+            logits: false,
         };
         let generation = match model.generations().generate(request).await {
             Ok(generation) => generation,
@@ -222,18 +239,12 @@ impl wit::HostCompletion for LanguageView<'_> {
         &mut self,
         completion: Resource<Completion>,
     ) -> wasmtime::Result<Fallible<wit::Event>> {
-        let LanguageState { tokens, time, deadline, spent, .. } = &mut *self.language;
         let completion = self.table.get_mut(&completion)?;
         let State::Writing(generation) = &mut completion.state else {
             return Ok(completion.end());
         };
-        let asked = Instant::now();
-        let left = deadline.saturating_duration_since(asked).min(*time);
-        let event = timeout(left, generation.next()).await;
-        let waited = asked.elapsed();
-        *spent += waited;
-        *time = time.saturating_sub(waited);
-        Ok(completion.take(event.ok(), tokens))
+        let event = self.language.next(generation).await;
+        Ok(completion.take(event, &mut self.language.tokens))
     }
 
     fn drop(&mut self, completion: Resource<Completion>) -> wasmtime::Result<()> {
@@ -255,7 +266,9 @@ impl Completion {
         };
         self.state = match event {
             None => State::Failed(over("seconds")),
-            Some(None) => State::Failed(wit::Error::Failed("the device has stopped".to_owned())),
+            Some(None | Some(GenerationEvent::Logits { .. })) => {
+                State::Failed(wit::Error::Failed("the device has stopped".to_owned()))
+            }
             Some(Some(GenerationEvent::Failed(error))) => State::Failed(refused(&error)),
             Some(Some(GenerationEvent::End { reason, text, usage })) => {
                 let end = State::Ended(completed(reason, &usage));
