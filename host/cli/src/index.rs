@@ -17,6 +17,9 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
     let started = Instant::now();
     let input = Input { paths: &args.paths, output: &args.output };
     let built = shown(&input, &args.build, common, args.quiet)?;
+    if !args.no_prepare {
+        crate::prepare::ahead(&args.output, common.compiled()?, args.quiet);
+    }
     notes(&built.report, built.truncated);
     let size = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     out!(

@@ -1,0 +1,199 @@
+//! Filling a memory: what a component was given becomes a module whose memory begins like that.
+//!
+//! The component's code runs once, through its own `trine:rag/snapshot` export and nothing around
+//! it. An instance of what comes of it maps those pages, copy-on-write, and parses nothing.
+
+use wasm_encoder::{Encode, MemoryType};
+use wasmtime::{Engine, ExternType, Linker, Memory, Module, Store, TypedFunc, Val};
+
+use crate::RuntimeError;
+use crate::snapshot::Part;
+use crate::split::{EXPORT, GLOBAL, MEMORY, memory_module};
+
+/// The interface through which a component is filled, as its code exports it.
+const SNAPSHOT: &str = "trine:rag/snapshot@0.1.0";
+/// Runs of zeros that are left out are multiples of this many bytes.
+const PAGE: usize = 64 << 10;
+/// Bytes of a guest's complaint that are told.
+const COMPLAINT: u32 = 4 << 10;
+/// Ticks that filling may take; each is 10 ms, and an index of a million passages takes some hundred.
+const TICKS: u64 = 100 * 3600;
+
+/// The module of the memory that `code` has when it was given `parts`, which come one by one; it
+/// begins with what the module `memory` says.
+pub(crate) fn filled<E: From<RuntimeError>>(
+    name: &str,
+    engine: &Engine,
+    code: &Module,
+    memory: &[u8],
+    parts: &mut dyn Iterator<Item = Result<Part<'_>, E>>,
+) -> Result<Vec<u8>, E> {
+    let failed = |error: wasmtime::Error| RuntimeError::Snapshot {
+        component: name.to_owned(),
+        reason: format!("{error:#}"),
+    };
+    // wasmtime calls guests asynchronously; nothing here waits for anything but them.
+    futures::executor::block_on(async {
+        let mut guest = Guest::start(engine, code, memory).await.map_err(failed)?;
+        let before = guest.globals(code);
+        for part in parts {
+            let part = part?;
+            guest.load(part.name(), part.contents()).await.map_err(failed)?;
+        }
+        guest.finish().await.map_err(failed)?;
+        if before.is_none() || guest.globals(code) != before {
+            let state = wasmtime::format_err!("it keeps something outside of its memory");
+            Err(failed(state))?;
+        }
+        Ok(guest.frozen())
+    })
+}
+
+/// The code in its first memory.
+struct Guest {
+    store: Store<()>,
+    instance: wasmtime::Instance,
+    memory: Memory,
+    allocate: TypedFunc<(u32, u32, u32, u32), u32>,
+}
+
+impl Guest {
+    async fn start(engine: &Engine, code: &Module, memory: &[u8]) -> wasmtime::Result<Guest> {
+        let mut store = Store::new(engine, ());
+        store.set_epoch_deadline(TICKS);
+        let mut linker: Linker<()> = Linker::new(engine);
+        let empty = Module::new(engine, memory)?;
+        let empty = linker.instantiate_async(&mut store, &empty).await?;
+        linker.instance(&mut store, MEMORY, empty)?;
+        // Nothing may be called while a component is filled: no model, no clock, no network.
+        linker.define_unknown_imports_as_traps(code)?;
+        let instance = linker.instantiate_async(&mut store, code).await?;
+        let memory = empty.get_memory(&mut store, EXPORT);
+        let memory = memory.ok_or_else(|| wasmtime::format_err!("it has no memory"))?;
+        let allocate = instance.get_typed_func(&mut store, "cabi_realloc")?;
+        Ok(Guest { store, instance, memory, allocate })
+    }
+
+    /// `load: func(part: string, chunk: list<u8>) -> result<_, string>`
+    async fn load(&mut self, part: &str, bytes: &[u8]) -> wasmtime::Result<()> {
+        let load: TypedFunc<(u32, u32, u32, u32), u32> = self.function("load")?;
+        for chunk in bytes.chunks(crate::snapshot::CHUNK) {
+            let (name, name_length) = self.put(part.as_bytes()).await?;
+            let (at, length) = self.put(chunk).await?;
+            let answered = (name, name_length, at, length);
+            let answered = load.call_async(&mut self.store, answered).await?;
+            self.accept("load", answered).await?;
+        }
+        Ok(())
+    }
+
+    /// `finish: func() -> result<_, string>`
+    async fn finish(&mut self) -> wasmtime::Result<()> {
+        let finish: TypedFunc<(), u32> = self.function("finish")?;
+        let answered = finish.call_async(&mut self.store, ()).await?;
+        self.accept("finish", answered).await
+    }
+
+    fn function<P: wasmtime::WasmParams, R: wasmtime::WasmResults>(
+        &mut self,
+        name: &str,
+    ) -> wasmtime::Result<TypedFunc<P, R>> {
+        self.instance.get_typed_func(&mut self.store, &format!("{SNAPSHOT}#{name}"))
+    }
+
+    /// Bytes in memory that the guest allocates and then owns.
+    async fn put(&mut self, bytes: &[u8]) -> wasmtime::Result<(u32, u32)> {
+        let length = u32::try_from(bytes.len())?;
+        let at = self.allocate.call_async(&mut self.store, (0, 0, 1, length)).await?;
+        self.memory.write(&mut self.store, at as usize, bytes)?;
+        Ok((at, length))
+    }
+
+    /// Takes a `result<_, string>` that lies at `answered`, and lets the guest free it.
+    async fn accept(&mut self, name: &str, answered: u32) -> wasmtime::Result<()> {
+        let mut result = [0; 12];
+        self.memory.read(&self.store, answered as usize, &mut result)?;
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| result[at + byte]));
+        if result[0] != 0 {
+            let mut complaint = vec![0; word(8).min(COMPLAINT) as usize];
+            self.memory.read(&self.store, word(4) as usize, &mut complaint)?;
+            return Err(wasmtime::Error::msg(String::from_utf8_lossy(&complaint).into_owned()));
+        }
+        let freed = format!("cabi_post_{SNAPSHOT}#{name}");
+        if let Ok(freed) = self.instance.get_typed_func::<u32, ()>(&mut self.store, &freed) {
+            freed.call_async(&mut self.store, answered).await?;
+        }
+        Ok(())
+    }
+
+    /// What is kept elsewhere than in memory, as bits; `None` where that includes references.
+    fn globals(&mut self, code: &Module) -> Option<Vec<u128>> {
+        let mutable = code.exports().filter(|export| {
+            export.name().starts_with(GLOBAL) && matches!(export.ty(), ExternType::Global(_))
+        });
+        let mut bits = |name: &str| {
+            let global = self.instance.get_global(&mut self.store, name)?;
+            match global.get(&mut self.store) {
+                Val::I32(value) => Some(u128::from(value.cast_unsigned())),
+                Val::I64(value) => Some(u128::from(value.cast_unsigned())),
+                Val::F32(bits) => Some(u128::from(bits)),
+                Val::F64(bits) => Some(u128::from(bits)),
+                Val::V128(value) => Some(value.as_u128()),
+                _ => None,
+            }
+        };
+        mutable.map(|export| bits(export.name())).collect()
+    }
+
+    /// The module of a memory that begins as this one is now.
+    fn frozen(self) -> Vec<u8> {
+        let bytes = self.memory.data(&self.store);
+        let ty = self.memory.ty(&self.store);
+        let ty = MemoryType {
+            minimum: self.memory.size(&self.store),
+            maximum: ty.maximum(),
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        };
+        with_data(memory_module(ty).finish(), bytes)
+    }
+}
+
+/// The module of a memory with a section of data behind it: all of `bytes` but pages of zeros.
+fn with_data(mut module: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
+    let is_empty = |page: &[u8]| page.iter().all(|&byte| byte == 0);
+    let mut segments: Vec<std::ops::Range<usize>> = vec![];
+    for (number, page) in bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_empty(page)) {
+        let (start, end) = (number * PAGE, number * PAGE + page.len());
+        match segments.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => segments.push(start..end),
+        }
+    }
+    // A module of its own length once: there may be gigabytes of it.
+    let heads: Vec<Vec<u8>> = segments.iter().map(head).collect();
+    let mut count = vec![];
+    segments.len().encode(&mut count);
+    let length = count.len()
+        + heads.iter().map(Vec::len).sum::<usize>()
+        + segments.iter().map(std::iter::ExactSizeIterator::len).sum::<usize>();
+    module.reserve_exact(length + 16);
+    module.push(11);
+    length.encode(&mut module);
+    module.extend_from_slice(&count);
+    for (head, segment) in heads.iter().zip(segments) {
+        module.extend_from_slice(head);
+        module.extend_from_slice(&bytes[segment]);
+    }
+    module
+}
+
+/// What stands before a segment's bytes: that it is active, where, and how long.
+fn head(segment: &std::ops::Range<usize>) -> Vec<u8> {
+    let mut head = vec![0x00, 0x41];
+    (segment.start as u32).cast_signed().encode(&mut head);
+    head.push(0x0b);
+    segment.len().encode(&mut head);
+    head
+}
