@@ -45,10 +45,13 @@ pub fn run(args: Watch, common: &Common) -> Result<()> {
                 let change = Change::Update(&args.paths);
                 shown(&keeper, &args.bundle, change, true, &stop).map(|committed| {
                     taken = Some(now);
-                    if committed.is_some_and(|made| made.wants_folding || made.folded)
-                        && compacting.as_ref().is_none_or(JoinHandle::is_finished)
-                    {
+                    let Some(made) = committed.filter(|made| made.wants_folding || made.folded)
+                    else {
+                        return;
+                    };
+                    if compacting.as_ref().is_none_or(JoinHandle::is_finished) {
                         let (bundle, compiled) = (args.bundle.clone(), compiled.clone());
+                        let folding = made.wants_folding.then_some(folding);
                         compacting = Some(compact(bundle, folding, compiled, stop.clone()));
                     }
                 })
@@ -73,18 +76,21 @@ pub fn run(args: Watch, common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// Compacts, where there is anything to, beside the watching: what changes meanwhile is taken in as
-/// ever. The new index is made ready for those who open it.
+/// Compacts, if it is told how, beside the watching: what changes meanwhile is taken in as ever. The
+/// new index is made ready for those who open it.
 fn compact(
     bundle: PathBuf,
-    folding: Folding,
+    folding: Option<Folding>,
     compiled: PathBuf,
     stop: Arc<AtomicBool>,
 ) -> JoinHandle<()> {
-    std::thread::spawn(move || match folded(&bundle, &folding, true, &stop) {
-        Ok(()) => crate::prepare::ahead(&bundle, compiled, true),
-        Err(_) if stop.load(Ordering::Relaxed) => {}
-        Err(error) => eprintln!("the bundle is not compacted: {error:#}"),
+    std::thread::spawn(move || {
+        let compacted = folding.map(|folding| folded(&bundle, &folding, true, &stop));
+        match compacted.transpose() {
+            Ok(_) => crate::prepare::ahead(&bundle, compiled, true),
+            Err(_) if stop.load(Ordering::Relaxed) => {}
+            Err(error) => eprintln!("the bundle is not compacted: {error:#}"),
+        }
     })
 }
 

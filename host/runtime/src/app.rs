@@ -107,7 +107,7 @@ struct Admission {
 impl App {
     /// Starts the application that `manifest` describes; `component` gives each of its components
     /// by the file name that the manifest has for it.
-    pub fn new<'a, E: From<RuntimeError>>(
+    pub fn new<'a, E: From<RuntimeError> + Send>(
         manifest: Manifest,
         component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
         inference: trine_inference::Engine,
@@ -136,7 +136,7 @@ impl App {
     }
 
     /// Another program, made ready to take the place of the present one.
-    pub fn prepare<'a, E: From<RuntimeError>>(
+    pub fn prepare<'a, E: From<RuntimeError> + Send>(
         &self,
         manifest: Manifest,
         component: impl FnMut(&str) -> Result<Source<'a, E>, E>,

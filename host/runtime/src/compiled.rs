@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -123,9 +123,10 @@ impl Kept<'_> {
 
     /// Compiles `wasm`, and keeps it under `key` for the next time. A folder that cannot be written
     /// is no failure.
-    pub(crate) fn make<C: Compiled>(&self, key: &[u8], wasm: Vec<u8>) -> Result<C, RuntimeError> {
-        let compiled = C::compile(self.engine, &wasm).map_err(RuntimeError::compose)?;
-        drop(wasm);
+    pub(crate) fn make<C: Compiled>(&self, key: &[u8], wasm: &[u8]) -> Result<C, RuntimeError> {
+        let started = Instant::now();
+        let compiled = C::compile(self.engine, wasm).map_err(RuntimeError::compose)?;
+        tracing::info!(kind = C::KIND, bytes = wasm.len(), elapsed = ?started.elapsed(), "compiled");
         if let Some(file) = self.file::<C>(key) {
             match keep(&file, &compiled) {
                 Ok(()) => {

@@ -3,7 +3,9 @@
 //! The component's code runs once, through its own `trine:rag/snapshot` export and nothing around
 //! it. An instance of what comes of it maps those pages, copy-on-write, and parses nothing.
 
-use wasm_encoder::{Encode, MemoryType};
+use std::borrow::Cow;
+
+use wasm_encoder::{Encode, MemoryType, SectionId};
 use wasmtime::{Engine, ExternType, Linker, Memory, Module, Store, TypedFunc, Val};
 
 use crate::RuntimeError;
@@ -12,22 +14,23 @@ use crate::split::{EXPORT, GLOBAL, MEMORY, memory_module};
 
 /// The interface through which a component is filled, as its code exports it.
 const SNAPSHOT: &str = "trine:rag/snapshot@0.1.0";
-/// Runs of zeros that are left out are multiples of this many bytes.
+/// Zeros that are left out are multiples of this many bytes.
 const PAGE: usize = 64 << 10;
 /// Bytes of a guest's complaint that are told.
 const COMPLAINT: u32 = 4 << 10;
 /// Ticks that filling may take; each is 10 ms, and an index of a million passages takes some hundred.
 const TICKS: u64 = 100 * 3600;
 
-/// The module of the memory that `code` has when it was given `parts`, which come one by one; it
-/// begins with what the module `memory` says.
-pub(crate) fn filled<E: From<RuntimeError>>(
+/// What `make` makes of the module of the memory that `code` has when it was given `parts`, which
+/// come one by one; before, it has what the module `memory` says.
+pub(crate) fn filled<'p, T, E: From<RuntimeError>>(
     name: &str,
     engine: &Engine,
     code: &Module,
     memory: &[u8],
-    parts: &mut dyn Iterator<Item = Result<Part<'_>, E>>,
-) -> Result<Vec<u8>, E> {
+    parts: impl Iterator<Item = Result<Part<'p>, E>>,
+    make: impl FnOnce(&[u8]) -> Result<T, RuntimeError>,
+) -> Result<T, E> {
     let failed = |error: wasmtime::Error| RuntimeError::Snapshot {
         component: name.to_owned(),
         reason: format!("{error:#}"),
@@ -45,7 +48,7 @@ pub(crate) fn filled<E: From<RuntimeError>>(
             let state = wasmtime::format_err!("it keeps something outside of its memory");
             Err(failed(state))?;
         }
-        Ok(guest.frozen())
+        Ok(make(&guest.frozen().map_err(failed)?)?)
     })
 }
 
@@ -146,54 +149,41 @@ impl Guest {
     }
 
     /// The module of a memory that begins as this one is now.
-    fn frozen(self) -> Vec<u8> {
-        let bytes = self.memory.data(&self.store);
-        let ty = self.memory.ty(&self.store);
+    fn frozen(&mut self) -> wasmtime::Result<Cow<'_, [u8]>> {
         let ty = MemoryType {
             minimum: self.memory.size(&self.store),
-            maximum: ty.maximum(),
+            maximum: self.memory.ty(&self.store).maximum(),
             memory64: false,
             shared: false,
             page_size_log2: None,
         };
-        with_data(memory_module(ty).finish(), bytes)
+        let module = memory_module(ty).finish();
+        around(module, self.memory.data_mut(&mut self.store))
     }
 }
 
-/// The module of a memory with a section of data behind it: all of `bytes` but pages of zeros.
-fn with_data(mut module: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
-    let is_empty = |page: &[u8]| page.iter().all(|&byte| byte == 0);
-    let mut segments: Vec<std::ops::Range<usize>> = vec![];
-    for (number, page) in bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_empty(page)) {
-        let (start, end) = (number * PAGE, number * PAGE + page.len());
-        match segments.last_mut() {
-            Some(last) if last.end == start => last.end = end,
-            _ => segments.push(start..end),
-        }
-    }
-    // A module of its own length once: there may be gigabytes of it.
-    let heads: Vec<Vec<u8>> = segments.iter().map(head).collect();
-    let mut count = vec![];
-    segments.len().encode(&mut count);
-    let length = count.len()
-        + heads.iter().map(Vec::len).sum::<usize>()
-        + segments.iter().map(std::iter::ExactSizeIterator::len).sum::<usize>();
-    module.reserve_exact(length + 16);
-    module.push(11);
-    length.encode(&mut module);
-    module.extend_from_slice(&count);
-    for (head, segment) in heads.iter().zip(segments) {
-        module.extend_from_slice(head);
-        module.extend_from_slice(&bytes[segment]);
-    }
-    module
-}
-
-/// What stands before a segment's bytes: that it is active, where, and how long.
-fn head(segment: &std::ops::Range<usize>) -> Vec<u8> {
-    let mut head = vec![0x00, 0x41];
-    (segment.start as u32).cast_signed().encode(&mut head);
+/// `module`, and a section of data that is all of `memory` but the zeros at both ends. It is written
+/// around the memory where that lies, if there is room before it: there may be gigabytes of it.
+fn around(mut module: Vec<u8>, memory: &mut [u8]) -> wasmtime::Result<Cow<'_, [u8]>> {
+    let pages = |page: &[u8]| page.iter().any(|&byte| byte != 0);
+    let start = memory.chunks(PAGE).position(pages).unwrap_or(0) * PAGE;
+    let end = memory.len() - memory.rchunks(PAGE).position(pages).unwrap_or(0) * PAGE;
+    // One segment that is active, with its offset and its length.
+    let mut head = vec![1, 0x00, 0x41];
+    u32::try_from(start)?.cast_signed().encode(&mut head);
     head.push(0x0b);
-    segment.len().encode(&mut head);
-    head
+    u32::try_from(end - start)?.encode(&mut head);
+    module.push(SectionId::Data as u8);
+    u32::try_from(head.len() + end - start)?.encode(&mut module);
+    module.extend_from_slice(&head);
+    Ok(match start.checked_sub(module.len()) {
+        Some(before) => {
+            memory[before..start].copy_from_slice(&module);
+            Cow::Borrowed(&memory[before..end])
+        }
+        None => {
+            module.extend_from_slice(&memory[start..end]);
+            Cow::Owned(module)
+        }
+    })
 }

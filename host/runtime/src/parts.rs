@@ -4,6 +4,8 @@
 //! Of a component that is filled there are three: its code, which is the same for all bundles, the
 //! memory it was filled in, and the component around both, composed with others.
 
+use std::sync::mpsc;
+
 use sha2::{Digest, Sha256};
 use wasmtime::Module;
 use wasmtime::component::{Component, Linker};
@@ -14,6 +16,9 @@ use crate::snapshot::Part;
 use crate::split::{CODE, MEMORY, Split};
 use crate::state::State;
 use crate::{RuntimeError, compose, fill};
+
+/// Pieces that are read while others are taken in.
+const READ_AHEAD: usize = 8;
 
 /// A component as a program takes it.
 pub struct Source<'a, E> {
@@ -32,7 +37,7 @@ pub struct Contents<'a, E> {
     /// How many bytes there are.
     pub length: u64,
     /// They, one piece after another; asked for only where no memory of these keys is kept.
-    pub parts: Box<dyn Iterator<Item = Result<Part<'a>, E>> + 'a>,
+    pub parts: Box<dyn Iterator<Item = Result<Part<'a>, E>> + Send + 'a>,
 }
 
 /// What is done when something is made ready for the first time.
@@ -138,7 +143,7 @@ impl Found {
     }
 }
 
-impl<'m, 'a, E: From<RuntimeError>> Parts<'m, 'a, E> {
+impl<'m, 'a, E: From<RuntimeError> + Send> Parts<'m, 'a, E> {
     pub(crate) fn of(
         described: &'m ComponentManifest,
         component: &mut dyn FnMut(&str) -> Result<Source<'a, E>, E>,
@@ -198,15 +203,11 @@ impl<'m, 'a, E: From<RuntimeError>> Parts<'m, 'a, E> {
                 .map_err(|reason| RuntimeError::Snapshot { component: name.to_owned(), reason })?;
             let code = match found.code.take() {
                 Some(code) => code,
-                None => kept.make(&keys.code, split.code)?,
+                None => kept.make(&keys.code, &split.code)?,
             };
             let memory = match found.memory.take() {
                 Some(memory) => memory,
-                None => {
-                    let wasm = fill(name, kept, &code, &split.memory, contents)?;
-                    kept.tell(Preparing::Memory);
-                    kept.make(&keys.memory, wasm)?
-                }
+                None => fill(name, kept, &code, &split.memory, contents, &keys.memory)?,
             };
             filled = Some(Filled { code, memory });
             Ok::<_, E>(split.shell)
@@ -218,26 +219,35 @@ impl<'m, 'a, E: From<RuntimeError>> Parts<'m, 'a, E> {
         let socket = shell(id, self.socket)?;
         let component = match found.component {
             Some(component) => component,
-            None => kept.make(&keys.component, composed(id, &socket, &plugs)?)?,
+            None => kept.make(&keys.component, &composed(id, &socket, &plugs)?)?,
         };
         Ok(Ready { component, filled })
     }
 }
 
-/// The module of the memory that a component has when it was given its contents.
-fn fill<E: From<RuntimeError>>(
+/// The memory that a component has when it was given its contents, which are read ahead.
+fn fill<E: From<RuntimeError> + Send>(
     name: &str,
     kept: Kept,
     code: &Module,
     memory: &[u8],
     contents: Contents<'_, E>,
-) -> Result<Vec<u8>, E> {
-    let (mut done, total) = (0, contents.length);
-    let mut parts = contents.parts.inspect(|part| {
-        done += part.as_ref().map_or(0, |part| part.contents().len() as u64);
-        kept.tell(Preparing::Filling { done, total });
-    });
-    fill::filled(name, kept.engine, code, memory, &mut parts)
+    key: &[u8],
+) -> Result<Module, E> {
+    let Contents { mut parts, length: total, .. } = contents;
+    let (sender, read) = mpsc::sync_channel(READ_AHEAD);
+    std::thread::scope(|scope| {
+        scope.spawn(move || parts.try_for_each(|part| sender.send(part)));
+        let mut done = 0;
+        let parts = read.into_iter().inspect(|part| {
+            done += part.as_ref().map_or(0, |part| part.contents().len() as u64);
+            kept.tell(Preparing::Filling { done, total });
+        });
+        fill::filled(name, kept.engine, code, memory, parts, |wasm| {
+            kept.tell(Preparing::Memory);
+            kept.make(key, wasm)
+        })
+    })
 }
 
 fn composed(id: &str, socket: &[u8], plugs: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, RuntimeError> {

@@ -50,7 +50,7 @@ pub(crate) struct Handler {
 ///
 /// # Errors
 /// As [`App::new`](crate::App::new); nothing where what is made cannot be kept.
-pub fn prepare<'a, E: From<RuntimeError>>(
+pub fn prepare<'a, E: From<RuntimeError> + Send>(
     manifest: &Manifest,
     mut component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
     options: &AppOptions,
@@ -63,7 +63,7 @@ pub fn prepare<'a, E: From<RuntimeError>>(
 }
 
 impl Program {
-    pub(crate) fn new<'a, E: From<RuntimeError>>(
+    pub(crate) fn new<'a, E: From<RuntimeError> + Send>(
         manifest: Manifest,
         mut component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
         kept: Kept,
