@@ -17,9 +17,6 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
     let started = Instant::now();
     let input = Input { paths: &args.paths, output: &args.output };
     let built = shown(&input, &args.build, common, args.quiet)?;
-    if !args.no_prepare {
-        crate::prepare::ahead(&args.output, common.compiled()?, args.quiet);
-    }
     notes(&built.report, built.truncated);
     let size = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     out!(
@@ -30,6 +27,9 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
         size as f64 / 1e6,
         started.elapsed().as_secs_f64()
     );
+    if !args.no_prepare {
+        crate::prepare::ahead(&args.output, common.compiled()?, args.quiet);
+    }
     out!("ask it:   trine ask {} \"your question\"", args.output.display());
     out!("serve it: trine serve {}", args.output.display());
     Ok(())

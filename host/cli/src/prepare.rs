@@ -13,6 +13,8 @@ const LARGE: u64 = 100 << 20;
 /// `compiled`. What goes wrong is a
 /// warning: the bundle is whole, and what is not ready is made when it is opened.
 pub fn ahead(bundle: &Path, compiled: PathBuf, quiet: bool) {
+    // What the bundle was built in is free by now.
+    crate::heap::trim();
     let options = AppOptions {
         cache: Some(compiled),
         preparing: (!quiet).then_some(show),

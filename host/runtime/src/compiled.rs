@@ -17,9 +17,9 @@ use wasmtime::{Engine, Module, error::Context as _};
 
 use crate::{Preparing, RuntimeError};
 
-/// Bytes that the folder may hold beside the file written last; the longest unused go first. Five
-/// of the largest memories that there are.
-const KEEP: u64 = 8 << 30;
+/// Bytes that the folder may hold beside the file written last; the longest unused go first. Room
+/// for code, and for the memories of four of the largest bundles.
+const KEEP: u64 = 9 << 29;
 
 /// Of how components are filled and put together: to be raised when that changes, so that what
 /// was kept before is not taken for what would be made now.

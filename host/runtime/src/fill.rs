@@ -187,3 +187,121 @@ fn around(mut module: Vec<u8>, memory: &mut [u8]) -> wasmtime::Result<Cow<'_, [u
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The memory that an instance of the module begins with.
+    fn begins(module: &[u8]) -> Vec<u8> {
+        let engine = Engine::default();
+        let mut store = Store::new(&engine, ());
+        let module = Module::new(&engine, module).unwrap();
+        let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+        instance.get_memory(&mut store, EXPORT).unwrap().data(&store).to_vec()
+    }
+
+    fn pages(count: u64) -> Vec<u8> {
+        let (maximum, page_size_log2) = (None, None);
+        let (memory64, shared) = (false, false);
+        memory_module(MemoryType { minimum: count, maximum, memory64, shared, page_size_log2 })
+            .finish()
+    }
+
+    #[test]
+    fn a_memory_begins_as_it_was_frozen_wherever_something_lies_in_it() {
+        for places in [&[][..], &[0], &[PAGE - 1], &[PAGE], &[PAGE + 1, 3 * PAGE], &[4 * PAGE - 1]]
+        {
+            let mut memory = vec![0; 4 * PAGE];
+            places.iter().for_each(|&place| memory[place] = 7);
+            let before = memory.clone();
+            let copied = matches!(around(pages(4), &mut memory).unwrap(), Cow::Owned(_));
+            // There is no room before the first page.
+            assert_eq!(copied, places.iter().all(|&place| place < PAGE), "{places:?}");
+            let mut memory = before.clone();
+            assert_eq!(begins(&around(pages(4), &mut memory).unwrap()), before, "{places:?}");
+        }
+    }
+
+    /// Where the guest of these tests has its answer.
+    const ANSWER: usize = 2048;
+
+    /// Code whose `finish` adds to a global that can change and then answers.
+    fn code(added: i32) -> Vec<u8> {
+        use wasm_encoder::*;
+        let (mut types, mut imports, mut functions) =
+            (TypeSection::new(), ImportSection::new(), FunctionSection::new());
+        types.ty().function([ValType::I32; 4], [ValType::I32]);
+        types.ty().function([], [ValType::I32]);
+        let memory = wasmparser::MemoryType {
+            memory64: false,
+            shared: false,
+            initial: 1,
+            maximum: None,
+            page_size_log2: None,
+        };
+        let memory = reencode::Reencode::memory_type(&mut reencode::RoundtripReencoder, memory);
+        imports.import(MEMORY, EXPORT, memory.unwrap());
+        functions.function(0).function(0).function(1);
+        let (mut globals, mut exports) = (GlobalSection::new(), ExportSection::new());
+        let global = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+        globals.global(global, &ConstExpr::i32_const(1));
+        exports.export("cabi_realloc", ExportKind::Func, 0);
+        exports.export(&format!("{SNAPSHOT}#load"), ExportKind::Func, 1);
+        exports.export(&format!("{SNAPSHOT}#finish"), ExportKind::Func, 2);
+        exports.export(&format!("{GLOBAL}0"), ExportKind::Global, 0);
+        let mut bodies = CodeSection::new();
+        let mut body = |instructions: &[Instruction]| {
+            let mut function = Function::new([]);
+            instructions.iter().chain([&Instruction::End]).for_each(|instruction| {
+                function.instruction(instruction);
+            });
+            bodies.function(&function);
+        };
+        body(&[Instruction::I32Const(3 * 4096)]);
+        body(&[Instruction::I32Const(ANSWER as i32)]);
+        body(&[
+            Instruction::GlobalGet(0),
+            Instruction::I32Const(added),
+            Instruction::I32Add,
+            Instruction::GlobalSet(0),
+            Instruction::I32Const(ANSWER as i32),
+        ]);
+        let mut module = wasm_encoder::Module::new();
+        module.section(&types).section(&imports).section(&functions).section(&globals);
+        module.section(&exports).section(&bodies);
+        module.finish()
+    }
+
+    /// What comes of filling a memory, in which `answer` lies, with one part.
+    fn fill(added: i32, answer: &[u8]) -> Result<Vec<u8>, RuntimeError> {
+        let engine = Engine::default();
+        let code = Module::new(&engine, code(added)).unwrap();
+        let mut memory = vec![0; 2 * PAGE];
+        memory[ANSWER..][..answer.len()].copy_from_slice(answer);
+        let memory = around(pages(2), &mut memory).unwrap().into_owned();
+        let parts = [Ok::<_, RuntimeError>(Part::bytes("graph", &b"neighbours"[..]))];
+        filled("guest", &engine, &code, &memory, parts.into_iter(), |wasm| Ok(begins(wasm)))
+    }
+
+    #[test]
+    fn what_is_filled_begins_with_what_it_was_given() {
+        let memory = fill(0, &[]).unwrap();
+        // The name was put there first, as this guest has but one place.
+        assert_eq!(&memory[3 * 4096..][..10], b"neighbours");
+    }
+
+    #[test]
+    fn complaints_and_state_elsewhere_are_errors_and_bad_answers_no_panics() {
+        let failed = |added, answer: &[u32]| {
+            let answer: Vec<u8> = answer.iter().flat_map(|word| word.to_le_bytes()).collect();
+            fill(added, &answer).unwrap_err().to_string()
+        };
+        assert!(failed(1, &[]).contains("outside of its memory"), "{}", failed(1, &[]));
+        let complaint = failed(0, &[1, 3 * 4096, 10]);
+        assert!(complaint.contains("neighbours"), "{complaint}");
+        for beyond in [[1, u32::MAX, 10], [1, 2 * PAGE as u32 - 1, u32::MAX]] {
+            assert!(failed(0, &beyond).contains("cannot be prepared"));
+        }
+    }
+}

@@ -5,13 +5,17 @@
 //! imports a memory, and the memory with what lies in it at first. The rest, the shell, imports
 //! both as [`CODE`] and [`MEMORY`]. Whatever the memory is filled with, code and shell stay the same.
 
-use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent, RoundtripReencoder};
+mod halves;
+
+use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent};
 use wasm_encoder::{
     Component, ComponentAliasSection, ComponentImportSection, ComponentTypeRef, CoreTypeSection,
-    EntityType, ExportKind, ExportSection, ImportSection, InstanceSection, MemorySection, Module,
-    ModuleArg, ModuleType, RawSection,
+    InstanceSection, ModuleArg, RawSection,
 };
-use wasmparser::{ExternalKind, Instance, InstantiationArgKind, Parser, Payload, TypeRef};
+use wasmparser::{Chunk, Instance, InstantiationArgKind, Parser, Payload};
+
+pub(crate) use self::halves::memory_module;
+use self::halves::{Halves, memory_of};
 
 /// What a shell imports its code as.
 pub(crate) const CODE: &str = "filled-code";
@@ -25,8 +29,8 @@ pub(crate) const GLOBAL: &str = "filled-global-";
 
 /// The id of a component's section that is a core module.
 const MODULE_SECTION: u8 = 1;
-/// The id of a module's section after those of types and imports.
-const FUNCTION_SECTION: u8 = 3;
+
+const CUT_SHORT: Error<&str> = Error::UserError("it is cut short");
 
 type Result<T> = std::result::Result<T, Error<&'static str>>;
 
@@ -43,15 +47,32 @@ pub(crate) struct Split {
 impl Split {
     /// Takes `component` apart, or says why it cannot be.
     pub(crate) fn of(component: &[u8]) -> std::result::Result<Split, String> {
-        let mut shell = Component::new();
-        let mut splitter = Splitter::default();
-        let parsed = splitter.parse_component(&mut shell, Parser::new(0), component);
-        parsed.map_err(|error| match error {
+        Split::parse(component).map_err(|error| match error {
             Error::ParseError(error) => error.to_string(),
             other => other.to_string(),
-        })?;
-        let place = splitter.place.ok_or("none of its modules has a memory")?;
-        Ok(Split { shell: shell.finish(), code: place.code, memory: place.memory })
+        })
+    }
+
+    fn parse(component: &[u8]) -> Result<Split> {
+        let (mut shell, mut splitter) = (Component::new(), Splitter::default());
+        let (mut parser, mut rest) = (Parser::new(0), component);
+        while let Chunk::Parsed { consumed, payload } = parser.parse(rest, true)? {
+            // What lies within a section is skipped here, and need not be there.
+            let within = match &payload {
+                Payload::ModuleSection { unchecked_range, .. }
+                | Payload::ComponentSection { unchecked_range, .. } => unchecked_range.len(),
+                _ => 0,
+            };
+            rest = rest.get(consumed + within..).ok_or(CUT_SHORT)?;
+            let is_end = matches!(payload, Payload::End(_));
+            splitter.section(&mut shell, payload, component)?;
+            if is_end {
+                break;
+            }
+        }
+        let Place { code, memory, .. } =
+            splitter.place.ok_or(Error::UserError("none of its modules has a memory"))?;
+        Ok(Split { shell: shell.finish(), code, memory })
     }
 }
 
@@ -72,6 +93,41 @@ struct Place {
 }
 
 impl Splitter {
+    /// Only what names core modules and instances is encoded anew.
+    fn section(
+        &mut self,
+        component: &mut Component,
+        payload: Payload<'_>,
+        whole: &[u8],
+    ) -> Result<()> {
+        match payload {
+            Payload::ModuleSection { unchecked_range, .. } => {
+                self.module(component, whole.get(unchecked_range).ok_or(CUT_SHORT)?)?;
+            }
+            Payload::InstanceSection(section) => {
+                let mut instances = InstanceSection::new();
+                self.parse_instance_section(&mut instances, section)?;
+                component.section(&instances);
+            }
+            Payload::ComponentAliasSection(section) => {
+                let mut aliases = ComponentAliasSection::new();
+                self.parse_component_alias_section(&mut aliases, section)?;
+                component.section(&aliases);
+            }
+            Payload::CoreTypeSection(_) => {
+                return Err(Error::UserError("it has core types of its own"));
+            }
+            // Names of what has other numbers now, and of who made it.
+            Payload::CustomSection(_) => {}
+            other => {
+                if let Some(section) = raw(&other, whole)? {
+                    component.section(&section);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn module(&mut self, component: &mut Component, module: &[u8]) -> Result<()> {
         let number = self.modules;
         self.modules += 1;
@@ -109,41 +165,6 @@ impl ReencodeComponent for Splitter {
         index + u32::from(self.place.as_ref().is_some_and(|place| index >= place.instance))
     }
 
-    /// Only what names core modules and instances is encoded anew.
-    fn parse_component_payload(
-        &mut self,
-        component: &mut Component,
-        payload: Payload<'_>,
-        whole: &[u8],
-    ) -> Result<()> {
-        match payload {
-            Payload::ModuleSection { unchecked_range, .. } => {
-                self.module(component, &whole[unchecked_range])?;
-            }
-            Payload::InstanceSection(section) => {
-                let mut instances = InstanceSection::new();
-                self.parse_instance_section(&mut instances, section)?;
-                component.section(&instances);
-            }
-            Payload::ComponentAliasSection(section) => {
-                let mut aliases = ComponentAliasSection::new();
-                self.parse_component_alias_section(&mut aliases, section)?;
-                component.section(&aliases);
-            }
-            Payload::CoreTypeSection(_) => {
-                return Err(Error::UserError("it has core types of its own"));
-            }
-            // Names of what has other numbers now, and of who made it.
-            Payload::CustomSection(_) => {}
-            other => {
-                if let Some((id, range)) = other.as_section() {
-                    component.section(&RawSection { id, data: &whole[range] });
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn parse_instance(
         &mut self,
         instances: &mut InstanceSection,
@@ -171,177 +192,73 @@ impl ReencodeComponent for Splitter {
     }
 }
 
-/// The memory that a core module has of its own.
-fn memory_of(module: &[u8]) -> Result<Option<wasmparser::MemoryType>> {
-    let mut found = vec![];
-    for payload in Parser::new(0).parse_all(module) {
-        if let Payload::MemorySection(memories) = payload? {
-            found.extend(memories.into_iter().collect::<std::result::Result<Vec<_>, _>>()?);
-        }
-    }
-    match found[..] {
-        [] => Ok(None),
-        [memory] if !memory.memory64 && !memory.shared => Ok(Some(memory)),
-        _ => Err(Error::UserError("a module has another memory than one of 32 bits")),
-    }
+/// A section as it stands; `None` for what is none.
+fn raw<'a>(payload: &Payload<'_>, whole: &'a [u8]) -> Result<Option<RawSection<'a>>> {
+    let section = payload.as_section().map(|(id, range)| match whole.get(range) {
+        Some(data) => Ok(RawSection { id, data }),
+        None => Err(CUT_SHORT),
+    });
+    section.transpose()
 }
 
-/// A core module taken apart, and the types of what came of it.
-struct Halves {
-    code: Vec<u8>,
-    code_type: ModuleType,
-    memory: Vec<u8>,
-    memory_type: ModuleType,
-}
+#[cfg(test)]
+mod tests {
+    use wasm_encoder::Module;
 
-impl Halves {
-    fn of(module: &[u8], memory: wasmparser::MemoryType) -> Result<Halves> {
-        let memory = RoundtripReencoder.memory_type(memory).map_err(inner)?;
-        let mut code = Code::new(memory.into());
-        let mut contents = memory_module(memory);
-        for payload in Parser::new(0).parse_all(module) {
-            let payload = payload?;
-            match payload {
-                Payload::DataSection(ref data) => {
-                    contents.section(&RawSection { id: 11, data: &module[data.range()] });
-                }
-                payload => code.section(payload, module)?,
+    use super::*;
+
+    #[test]
+    fn components_are_taken_apart_or_refused_wherever_they_are_cut() {
+        for file in ["retriever.wasm", "generator.wasm"] {
+            let guest = trine_components::by_file(file).unwrap();
+            let split = Split::of(guest).unwrap();
+            // All that is large is in the code, and nothing is there twice.
+            assert!(
+                split.code.len() > split.memory.len() && split.memory.len() > split.shell.len()
+            );
+            let parts = split.code.len() + split.memory.len() + split.shell.len();
+            assert!(parts < guest.len(), "{parts}");
+            let step = guest.len() / 200;
+            for end in (0..2000).chain((0..guest.len()).step_by(step)) {
+                let _ = Split::of(&guest[..end]);
             }
+            assert!(Split::of(&guest[..guest.len() / 2]).is_err());
         }
-        let mut memory_type = ModuleType::new();
-        memory_type.export(EXPORT, memory.into());
-        Ok(Halves {
-            code: code.module.finish(),
-            code_type: code.ty,
-            memory: contents.finish(),
-            memory_type,
-        })
-    }
-}
-
-/// A module that has and exports a memory, to which a section of data may be added.
-pub(crate) fn memory_module(memory: wasm_encoder::MemoryType) -> Module {
-    let (mut memories, mut exports) = (MemorySection::new(), ExportSection::new());
-    memories.memory(memory);
-    exports.export(EXPORT, ExportKind::Memory, 0);
-    let mut module = Module::new();
-    module.section(&memories).section(&exports);
-    module
-}
-
-/// The half with the functions, on its way.
-struct Code {
-    module: Module,
-    /// Its imports, and those of its exports that components use.
-    ty: ModuleType,
-    memory: EntityType,
-    /// What is imported; the memory is the last of it.
-    imports: Option<ImportSection>,
-    /// The type of each function.
-    functions: Vec<u32>,
-    globals: u32,
-    /// The numbers of those that can change.
-    mutable: Vec<u32>,
-}
-
-impl Code {
-    fn new(memory: EntityType) -> Code {
-        let (module, ty) = (Module::new(), ModuleType::new());
-        let imports = Some(ImportSection::new());
-        let (functions, mutable) = (vec![], vec![]);
-        Code { module, ty, memory, imports, functions, globals: 0, mutable }
+        for nothing in [&b""[..], b"\0asm\x0d\0\x01\0", b"\0asm\x01\0\0\0", b"no component"] {
+            assert!(Split::of(nothing).is_err());
+        }
     }
 
-    fn section(&mut self, payload: Payload<'_>, module: &[u8]) -> Result<()> {
-        let section = payload.as_section();
-        if section.as_ref().is_some_and(|(id, _)| *id >= FUNCTION_SECTION)
-            && let Some(mut imports) = self.imports.take()
-        {
-            imports.import(MEMORY, EXPORT, self.memory);
-            self.ty.import(MEMORY, EXPORT, self.memory);
-            self.module.section(&imports);
+    /// A component of these core modules, none of them instantiated.
+    fn component(modules: &[&Module]) -> Vec<u8> {
+        let mut component = Component::new();
+        for module in modules {
+            component.section(&wasm_encoder::ModuleSection(module));
         }
-        match payload {
-            Payload::ImportSection(section) => return self.imports(section),
-            Payload::ExportSection(section) => return self.exports(section),
-            // What was defined is imported, and what lies in it has no number here.
-            Payload::MemorySection(_) | Payload::DataCountSection { .. } => return Ok(()),
-            Payload::StartSection { .. } => {
-                return Err(Error::UserError("a module does something before it is called"));
-            }
-            Payload::TypeSection(section) => {
-                for ty in section.into_iter_err_on_gc_types() {
-                    let ty = RoundtripReencoder.func_type(ty?).map_err(inner)?;
-                    self.ty.ty().func_type(&ty);
-                }
-            }
-            Payload::FunctionSection(section) => {
-                for ty in section {
-                    self.functions.push(ty?);
-                }
-            }
-            Payload::GlobalSection(section) => {
-                for global in section {
-                    if global?.ty.mutable {
-                        self.mutable.push(self.globals);
-                    }
-                    self.globals += 1;
-                }
-            }
-            _ => {}
-        }
-        if let Some((id, range)) = section {
-            self.module.section(&RawSection { id, data: &module[range] });
-        }
-        Ok(())
+        component.finish()
     }
 
-    fn imports(&mut self, section: wasmparser::ImportSectionReader<'_>) -> Result<()> {
-        for import in section.into_imports() {
-            let import = import?;
-            match import.ty {
-                TypeRef::Func(ty) => self.functions.push(ty),
-                TypeRef::Global(_) => self.globals += 1,
-                _ => {}
-            }
-            let ty = RoundtripReencoder.entity_type(import.ty).map_err(inner)?;
-            self.ty.import(import.module, import.name, ty);
-            if let Some(imports) = &mut self.imports {
-                imports.import(import.module, import.name, ty);
-            }
-        }
-        Ok(())
-    }
-
-    fn exports(&mut self, section: wasmparser::ExportSectionReader<'_>) -> Result<()> {
-        let mut exports = ExportSection::new();
-        for export in section {
-            let export = export?;
-            let kind = RoundtripReencoder.export_kind(export.kind).map_err(inner)?;
-            exports.export(export.name, kind, export.index);
-            let function = self.functions.get(export.index as usize);
-            match (export.kind, function) {
-                (ExternalKind::Func, Some(&ty)) => {
-                    self.ty.export(export.name, EntityType::Function(ty));
-                }
-                (ExternalKind::Memory, _) => {
-                    self.ty.export(export.name, self.memory);
-                }
-                _ => {}
-            }
-        }
-        for number in &self.mutable {
-            exports.export(&format!("{GLOBAL}{number}"), ExportKind::Global, *number);
-        }
-        self.module.section(&exports);
-        Ok(())
-    }
-}
-
-/// An error of a part, as one of the whole.
-fn inner(error: Error) -> Error<&'static str> {
-    match error {
-        Error::ParseError(error) => Error::ParseError(error),
-        _ => Error::UserError("a module has types that cannot be written down again"),
+    #[test]
+    fn what_would_not_be_the_same_when_taken_apart_is_refused() {
+        let memory = |memory64, shared| wasm_encoder::MemoryType {
+            minimum: 1,
+            maximum: Some(1),
+            memory64,
+            shared,
+            page_size_log2: None,
+        };
+        let plain = memory_module(memory(false, false));
+        assert!(Split::of(&component(&[&plain])).is_ok());
+        let refused = |modules: &[&Module], words: &str| {
+            let reason = Split::of(&component(modules)).err().unwrap();
+            assert!(reason.contains(words), "{reason}");
+        };
+        refused(&[&plain, &plain], "two of its modules");
+        refused(&[&memory_module(memory(true, false))], "another memory");
+        refused(&[&memory_module(memory(false, true))], "another memory");
+        let mut starting = memory_module(memory(false, false));
+        starting.section(&wasm_encoder::StartSection { function_index: 0 });
+        refused(&[&starting], "before it is called");
+        refused(&[&Module::new()], "has a memory");
     }
 }
