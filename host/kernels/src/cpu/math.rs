@@ -25,8 +25,23 @@ fn reduce<const N: usize>(
             lanes[lane] = fold(lanes[lane], blocks.map(|block| block[lane]));
         }
     }
-    let joined = lanes.into_iter().reduce(join).unwrap_or(start);
+    let joined = halve(lanes, join);
     (whole..length).fold(joined, |value, at| fold(value, rows.map(|row| row[at])))
+}
+
+/// One value of all lanes, half of them onto the other half until one is left: a chain of them all would
+/// wait for each of its steps. A function of its own, lest the compiler keep the lanes apart from the
+/// beginning.
+#[inline(never)]
+fn halve(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] = join(lanes[lane], lanes[lane + width]);
+        }
+    }
+    lanes[0]
 }
 
 /// The first elements of a row, and zeros where it has fewer.
@@ -55,7 +70,7 @@ pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
             lanes[lane] += block[lane];
         }
     }
-    let joined = lanes.into_iter().reduce(|a, b| a + b).unwrap_or(0.0);
+    let joined = halve(lanes, |a, b| a + b);
     tail.iter_mut().fold(joined, |sum, x| {
         *x = f(*x);
         sum + *x
@@ -96,8 +111,7 @@ pub(crate) fn extent(x: &[f32]) -> (f32, f32, f32) {
         most[lane] = larger(most[lane], x);
         sums[lane] += x * 0.0;
     }
-    let join = |lanes: [f32; LANES], with: fn(f32, f32) -> f32| lanes.into_iter().fold(0.0, with);
-    (join(least, smaller), join(most, larger), join(sums, |a, b| a + b))
+    (halve(least, smaller), halve(most, larger), halve(sums, |a, b| a + b))
 }
 
 /// e^x for x <= 0 within 2 ulp; 0 where the result would be subnormal. Cephes' `expf`

@@ -21,7 +21,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::attention::Queries;
-use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWeights};
+use crate::device::{
+    Device, EmbeddingTables, FeedForward, KernelError, LinearWeights, NormWeights,
+};
 use crate::{Epilogue, Pooling, Sequences, Shared};
 use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
@@ -277,14 +279,22 @@ impl Device for CpuDevice {
         self.enter(|| fused::linear_norm(self, x, weights, residual, norm))
     }
 
+    fn attended(
+        &self,
+        context: &Self::Buffer,
+        x: &Self::Buffer,
+        attention: (&Self::Linear, &Self::Norm),
+        feed_forward: FeedForward<Self>,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| fused::attended(self, context, x, attention, feed_forward))
+    }
+
     fn feed_forward(
         &self,
         x: &Self::Buffer,
-        up: &Self::Linear,
-        down: &Self::Linear,
-        norm: &Self::Norm,
+        weights: FeedForward<Self>,
     ) -> Result<Self::Buffer, KernelError> {
-        self.enter(|| fused::feed_forward(self, x, up, down, norm))
+        self.enter(|| fused::feed_forward(self, x, weights))
     }
 
     fn self_attention(

@@ -169,19 +169,41 @@ impl Prepared {
         let width = columns.min(self.n - first);
         let bias = &self.bias[first..][..columns];
         let rough = device.precision() != Precision::F32;
-        let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
+        let [mut tile, mut wide] = [[0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX]; 2];
         for (top, height) in tiles(rows, most) {
             let tile = &mut tile[..height * columns];
-            let whole = self.matrix.multiply(x, (top, height), panel, tile);
             let residual = |residual: &'a [f32]| &residual[top * self.n + first..];
             let epilogue = epilogue.map(residual);
+            if let Epilogue::Residual(residual) = epilogue {
+                // Read while the tile is computed, whose end would wait for it.
+                residual.chunks(self.n).take(height).for_each(|row| prefetch(row, width));
+            }
+            let whole = self.matrix.multiply(x, (top, height), panel, tile);
             let last = Last { whole, bias, epilogue, rough, n: self.n, width, stride };
-            last.finish(device, tile, &mut out[top * stride..]);
+            last.finish(device, tile, &mut wide, &mut out[top * stride..]);
         }
     }
 }
 
+/// Has the beginning of a row brought near.
+#[inline(always)]
+fn prefetch(row: &[f32], width: usize) {
+    /// Of a cache line.
+    const NUMBERS: usize = 16;
+    for line in row[..width].chunks(NUMBERS) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: SSE is part of x86-64, and the address is one of the row's.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+        #[cfg(any(not(target_arch = "x86_64"), miri))]
+        let _ = line;
+    }
+}
+
 /// What is left to do with a tile, all in one pass over it.
+#[derive(Clone, Copy)]
 struct Last<'a> {
     /// What the tile's elements stand for, if they are whole numbers.
     whole: Option<WholeNumbers<'a>>,
@@ -198,13 +220,29 @@ struct Last<'a> {
 }
 
 impl Last<'_> {
-    /// Adds the residual and the bias to a tile, applies the epilogue, writes to `out`.
+    /// Adds the residual and the bias to a tile, applies the epilogue, writes to `out`. Where bf16 is asked
+    /// for and the machine rounds to it, by way of `wide`, a tile too.
     #[inline]
-    fn finish<U: Number>(&self, device: &CpuDevice, tile: &[f32], out: &mut [U]) {
+    fn finish<U: Number>(&self, device: &CpuDevice, tile: &[f32], wide: &mut [f32], out: &mut [U]) {
         let columns = device.isa.tile().columns;
+        let rounds = device.isa.has_bf16() && self.width == columns;
+        let out = match U::as_bf16(out).filter(|_| rounds) {
+            Some(out) => {
+                let wide = &mut wide[..tile.len()];
+                let apart = Last { stride: columns, ..*self };
+                apart.rows(device, tile, wide);
+                return device.isa.round_rows(wide, out, self.stride);
+            }
+            None => out,
+        };
+        self.rows(device, tile, out);
+    }
+
+    #[inline]
+    fn rows<U: Number>(&self, device: &CpuDevice, tile: &[f32], out: &mut [U]) {
         device.isa.each(
             #[inline(always)]
-            || match columns {
+            || match device.isa.tile().columns {
                 // Constants, so that the compiler makes whole vectors of them.
                 32 => self.decoded::<32, U>(tile, out),
                 16 => self.decoded::<16, U>(tile, out),
