@@ -56,7 +56,7 @@ pub enum Preparing {
     },
     /// The filled memory is written to where it will be mapped from.
     Memory,
-    /// All is ready.
+    /// All is ready, or cannot be.
     Done,
 }
 
@@ -167,16 +167,20 @@ impl<'m, 'a, E: From<RuntimeError> + Send> Parts<'m, 'a, E> {
         let _lock = kept.lock();
         // Somebody else may have made it meanwhile.
         let ready = match keys.find(kept).ready(&keys) {
-            Ok(ready) => ready,
-            Err(found) => self.make(id, keys, found, kept)?,
+            Ok(ready) => Ok(ready),
+            Err(found) => self.make(id, keys, found, kept),
         };
         kept.tell(Preparing::Done);
-        Ok(ready)
+        ready
     }
 
     fn keys(&self, id: &str) -> Result<Keys, E> {
         let sources = || self.plugs.iter().map(|(_, plug)| plug).chain([&self.socket]);
-        let component = sources().flat_map(|source| source.key).collect();
+        // A component is not the same where it is to be filled.
+        let key = |source: &Source<'a, E>| {
+            source.key.into_iter().chain([u8::from(source.contents.is_some())])
+        };
+        let component = sources().flat_map(key).collect();
         let mut filled = sources().filter_map(|source| {
             let contents = source.contents.as_ref()?;
             let memory = [source.key, contents.key].concat();
@@ -192,7 +196,9 @@ impl<'m, 'a, E: From<RuntimeError> + Send> Parts<'m, 'a, E> {
 
     /// Makes what was not found.
     fn make(self, id: &str, keys: Keys, mut found: Found, kept: Kept) -> Result<Ready, E> {
-        kept.tell(Preparing::Code);
+        if found.code.is_none() && keys.filled.is_some() || found.component.is_none() {
+            kept.tell(Preparing::Code);
+        }
         let mut filled = None;
         let mut shell = |name: &str, source: Source<'a, E>| {
             let bytes = (source.bytes)()?;
