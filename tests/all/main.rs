@@ -28,6 +28,7 @@ mod living;
 mod load;
 mod models;
 mod overload;
+mod prepared;
 mod resume;
 mod scripted;
 mod search;

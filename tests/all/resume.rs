@@ -50,7 +50,7 @@ impl Builds {
     fn command(&self, more: &[&str]) -> std::process::Command {
         let documents = self.folder.path().join("many.jsonl");
         let mut command = trine_with_model(&[&"index", &documents, &"-o", &self.output()]);
-        command.args(["--threads", "1"]).args(more);
+        command.args(["--threads", "1", "--no-prepare"]).args(more);
         command
     }
 

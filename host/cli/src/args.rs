@@ -113,6 +113,11 @@ impl Common {
         }
     }
 
+    /// Where compiled code is kept.
+    pub fn compiled(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.cache()?.join("compiled"))
+    }
+
     /// Where models come from, with downloads shown on standard error.
     pub fn store(&self) -> anyhow::Result<ModelStore> {
         Ok(ModelStore {

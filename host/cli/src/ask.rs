@@ -54,8 +54,9 @@ pub fn open(bundle: &Path, common: &Common) -> Result<Node> {
     let options = OpenOptions {
         engine: common.engine()?,
         app: AppOptions {
-            cache: Some(common.cache()?.join("compiled")),
+            cache: Some(common.compiled()?),
             models: common.language_models()?,
+            preparing: Some(crate::prepare::show),
             limits: Limits { timeout: PATIENCE, ..Limits::default() },
             ..AppOptions::default()
         },

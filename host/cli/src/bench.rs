@@ -45,7 +45,7 @@ pub fn run(args: Bench, common: &Common) -> Result<()> {
 fn start(bundle: &Path, json: bool, rounds: u32, common: &Common) -> Result<()> {
     let options = OpenOptions {
         engine: common.engine()?,
-        app: AppOptions { cache: Some(common.cache()?.join("compiled")), ..AppOptions::default() },
+        app: AppOptions { cache: Some(common.compiled()?), ..AppOptions::default() },
     };
     let runtime = crate::ask::runtime()?;
     let node = open(bundle, &options, &common.store()?)?;

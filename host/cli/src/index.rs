@@ -27,6 +27,9 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
         size as f64 / 1e6,
         started.elapsed().as_secs_f64()
     );
+    if !args.no_prepare {
+        crate::prepare::ahead(&args.output, common.compiled()?, args.quiet);
+    }
     out!("ask it:   trine ask {} \"your question\"", args.output.display());
     out!("serve it: trine serve {}", args.output.display());
     Ok(())

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
-use trine_node::{Change, Changed, Folding, Keeper, KeeperOptions, NodeError, Step, fold};
+use trine_node::{
+    Change, Changed, Committed, Folding, Keeper, KeeperOptions, NodeError, Step, fold,
+};
 
 use crate::args::{Add, ChangeArgs, Common, Compact, Remove, Update};
 use crate::progress::Building;
@@ -32,13 +34,25 @@ fn run(args: &ChangeArgs, change: Change, common: &Common) -> Result<()> {
     let (store, options) = (common.store()?, options(common, args.dry_run)?);
     let folding = options.folding;
     let keeper = Keeper::new(&store, options);
-    let wants_folding = shown(&keeper, &args.bundle, change, args.quiet, &stop)?;
-    if wants_folding { folded(&args.bundle, &folding, args.quiet, &stop) } else { Ok(()) }
+    let committed = shown(&keeper, &args.bundle, change, args.quiet, &stop)?;
+    let wants_folding = committed.as_ref().is_some_and(|committed| committed.wants_folding);
+    if wants_folding {
+        folded(&args.bundle, &folding, args.quiet, &stop)?;
+    }
+    let has_new_base = wants_folding || committed.is_some_and(|committed| committed.folded);
+    if has_new_base && !args.no_prepare {
+        crate::prepare::ahead(&args.bundle, common.compiled()?, args.quiet);
+    }
+    Ok(())
 }
 
 pub fn compact(args: &Compact, common: &Common) -> Result<()> {
     let stop = crate::signals::interrupted()?;
-    folded(&args.bundle, &options(common, false)?.folding, args.quiet, &stop)
+    folded(&args.bundle, &options(common, false)?.folding, args.quiet, &stop)?;
+    if !args.no_prepare {
+        crate::prepare::ahead(&args.bundle, common.compiled()?, args.quiet);
+    }
+    Ok(())
 }
 
 /// How a bundle is changed.
@@ -47,14 +61,14 @@ pub fn options(common: &Common, dry_run: bool) -> Result<KeeperOptions> {
     Ok(KeeperOptions { engine: common.engine()?, folding, dry_run })
 }
 
-/// Makes a change and prints what it was. Whether the bundle wants a new base.
+/// Makes a change and prints what it was.
 pub fn shown(
     keeper: &Keeper,
     bundle: &Path,
     change: Change,
     quiet: bool,
     stop: &AtomicBool,
-) -> Result<bool> {
+) -> Result<Option<Committed>> {
     let started = Instant::now();
     let waiting = || eprintln!("another process is changing {}; waiting", bundle.display());
     let changed = with_progress(quiet, stop, |progress| {
@@ -62,7 +76,7 @@ pub fn shown(
     })?;
     crate::index::notes(&changed.report, changed.truncated);
     print(bundle, &changed, started);
-    Ok(changed.committed.is_some_and(|committed| committed.wants_folding))
+    Ok(changed.committed)
 }
 
 fn print(bundle: &Path, changed: &Changed, started: Instant) {

@@ -14,6 +14,7 @@ mod index;
 mod inspect;
 mod keep;
 mod models;
+mod prepare;
 mod progress;
 mod search;
 mod serve;

@@ -26,9 +26,10 @@ pub fn run(args: Serve, common: &Common) -> Result<()> {
         engine: common.engine()?,
         app: AppOptions {
             limits: args.limits.into(),
-            cache: Some(common.cache()?.join("compiled")),
+            cache: Some(common.compiled()?),
             answers: args.answers(),
             models: common.language_models()?,
+            preparing: Some(crate::prepare::show),
         },
     };
     let runtime = crate::ask::runtime()?;

@@ -21,7 +21,7 @@ const BREATH: Duration = Duration::from_millis(50);
 pub fn run(args: Watch, common: &Common) -> Result<()> {
     let stop = crate::signals::interrupted()?;
     let (store, options) = (common.store()?, options(common, false)?);
-    let folding = options.folding;
+    let (folding, compiled) = (options.folding, common.compiled()?);
     let keeper = Keeper::new(&store, options);
     let mut paths: Vec<PathBuf> = args.paths.clone();
     if paths.is_empty() {
@@ -43,10 +43,16 @@ pub fn run(args: Watch, common: &Common) -> Result<()> {
             (Ok(_), None) => Ok(()),
             (Ok(_), Some(now)) => {
                 let change = Change::Update(&args.paths);
-                shown(&keeper, &args.bundle, change, true, &stop).map(|wants_folding| {
+                shown(&keeper, &args.bundle, change, true, &stop).map(|committed| {
                     taken = Some(now);
-                    if wants_folding && compacting.as_ref().is_none_or(JoinHandle::is_finished) {
-                        compacting = Some(compact(args.bundle.clone(), folding, stop.clone()));
+                    let Some(made) = committed.filter(|made| made.wants_folding || made.folded)
+                    else {
+                        return;
+                    };
+                    if compacting.as_ref().is_none_or(JoinHandle::is_finished) {
+                        let (bundle, compiled) = (args.bundle.clone(), compiled.clone());
+                        let folding = made.wants_folding.then_some(folding);
+                        compacting = Some(compact(bundle, folding, compiled, stop.clone()));
                     }
                 })
             }
@@ -70,13 +76,20 @@ pub fn run(args: Watch, common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// Compacts beside the watching: what changes meanwhile is taken in as ever.
-fn compact(bundle: PathBuf, folding: Folding, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+/// Compacts, if it is told how, beside the watching: what changes meanwhile is taken in as ever. The
+/// new index is made ready for those who open it.
+fn compact(
+    bundle: PathBuf,
+    folding: Option<Folding>,
+    compiled: PathBuf,
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        if let Err(error) = folded(&bundle, &folding, true, &stop)
-            && !stop.load(Ordering::Relaxed)
-        {
-            eprintln!("the bundle is not compacted: {error:#}");
+        let compacted = folding.map(|folding| folded(&bundle, &folding, true, &stop));
+        match compacted.transpose() {
+            Ok(_) => crate::prepare::ahead(&bundle, compiled, true),
+            Err(_) if stop.load(Ordering::Relaxed) => {}
+            Err(error) => eprintln!("the bundle is not compacted: {error:#}"),
         }
     })
 }

@@ -4,7 +4,7 @@
 //! hidden size, `i` the width of the feed-forward network.
 
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
-use trine_kernels::{Device, Epilogue, KernelError, Pooling, Precision, Sequences};
+use trine_kernels::{Device, Epilogue, FeedForward, KernelError, Pooling, Precision, Sequences};
 
 use crate::config::BertConfig;
 use crate::weights::{Tensors, Values};
@@ -127,8 +127,9 @@ impl<D: Device> Bert<D> {
                 device.pool(&x, packing, Pooling::Cls, false)?,                    // [n, h]
             ),
         };
-        let x = device.linear_norm(&context, &layer.attention_output, &x, &layer.attention_norm)?;
-        device.feed_forward(&x, &layer.intermediate, &layer.output, &layer.output_norm)
+        let attention = (&layer.attention_output, &layer.attention_norm);
+        let (up, down, norm) = (&layer.intermediate, &layer.output, &layer.output_norm);
+        device.attended(&context, &x, attention, FeedForward { up, down, norm })
     }
 
     /// What the model's head makes of its texts. Of a classifier scores, `[sequences, labels]`: the

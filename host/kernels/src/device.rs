@@ -83,6 +83,16 @@ pub struct EmbeddingTables<'a> {
     pub norm: NormWeights<'a>,
 }
 
+/// A feed-forward network's weights on a device, and of the normalisation after it.
+pub struct FeedForward<'a, D: Device + ?Sized> {
+    /// `[wide, h]`.
+    pub up: &'a D::Linear,
+    /// `[h, wide]`.
+    pub down: &'a D::Linear,
+    /// `[h]`.
+    pub norm: &'a D::Norm,
+}
+
 /// Something that holds matrices and runs kernels on them.
 ///
 /// Weights are uploaded once, buffers stay on the device between kernels, and only
@@ -262,17 +272,29 @@ pub trait Device: Sync {
         self.layer_norm(&sum, None, norm)
     }
 
+    /// What follows attention in a transformer's layer (Vaswani et al. 2017, section 3.1):
+    /// [`Device::linear_norm`] of its context `[m, h]` plus `x` `[m, h]`, then [`Device::feed_forward`]
+    /// -> `[m, h]`.
+    fn attended(
+        &self,
+        context: &Self::Buffer,
+        x: &Self::Buffer,
+        attention: (&Self::Linear, &Self::Norm),
+        feed_forward: FeedForward<Self>,
+    ) -> Result<Self::Buffer, KernelError> {
+        let x = self.linear_norm(context, attention.0, x, attention.1)?;
+        self.feed_forward(&x, feed_forward)
+    }
+
     /// The feed-forward network of a transformer's layer (Vaswani et al. 2017, section 3.3), with
     /// GELU: `norm(x + down(gelu(up(x))))`, `[m, h]` -> `[m, h]`.
     fn feed_forward(
         &self,
         x: &Self::Buffer,
-        up: &Self::Linear,
-        down: &Self::Linear,
-        norm: &Self::Norm,
+        weights: FeedForward<Self>,
     ) -> Result<Self::Buffer, KernelError> {
-        let wide = self.linear(x, up, Epilogue::Gelu)?;
-        self.linear_norm(&wide, down, x, norm)
+        let wide = self.linear(x, weights.up, Epilogue::Gelu)?;
+        self.linear_norm(&wide, weights.down, x, weights.norm)
     }
 
     /// [`Device::linear`] to queries, keys and values, then [`Device::attention`]:

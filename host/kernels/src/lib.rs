@@ -34,7 +34,7 @@ pub mod swiglu;
 pub use block_linear::{BlockMatrix, Format, RowOrder};
 pub use cpu::{CpuDevice, Precision};
 pub use decoding::DecoderDevice;
-pub use device::{Device, KernelError};
+pub use device::{Device, FeedForward, KernelError};
 pub use gpu::GpuDevice;
 pub use linear::Epilogue;
 pub use paged_attention::{PAGE, PageNumbers, PagedSequences, PagesShape};

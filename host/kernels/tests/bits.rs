@@ -5,7 +5,9 @@ mod common;
 use common::{cpus, gpus};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::parity::numbers;
-use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences, Shared};
+use trine_kernels::{
+    CpuDevice, Device, Epilogue, FeedForward, Pooling, Precision, Sequences, Shared,
+};
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
@@ -122,5 +124,12 @@ fn assert_same_at_once<D: Device>(device: &D, h: usize, lengths: &[u32]) {
     let sum = device.linear(&wide, &down, Epilogue::Residual(&x)).unwrap();
     let y = device.layer_norm(&sum, None, &norm).unwrap();
     same(&y, &device.linear_norm(&wide, &down, &x, &norm).unwrap(), tokens);
-    same(&y, &device.feed_forward(&x, &up, &down, &norm).unwrap(), tokens);
+    let feed_forward = || FeedForward { up: &up, down: &down, norm: &norm };
+    same(&y, &device.feed_forward(&x, feed_forward()).unwrap(), tokens);
+    let output = linear(h, h, 10);
+    let sum = device.linear(&context, &output, Epilogue::Residual(&x)).unwrap();
+    let after_attention = device.layer_norm(&sum, None, &norm).unwrap();
+    let y = device.feed_forward(&after_attention, feed_forward()).unwrap();
+    let at_once = device.attended(&context, &x, (&output, &norm), feed_forward()).unwrap();
+    same(&y, &at_once, tokens);
 }

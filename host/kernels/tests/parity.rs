@@ -6,7 +6,9 @@ mod common;
 use common::{cpus, gpus};
 use trine_kernels::device::{EmbeddingTables, LinearWeights, NormWeights};
 use trine_kernels::parity::{self, Exactness};
-use trine_kernels::{CpuDevice, Device, Epilogue, Pooling, Precision, Sequences, Shared};
+use trine_kernels::{
+    CpuDevice, Device, Epilogue, FeedForward, Pooling, Precision, Sequences, Shared,
+};
 
 fn assert_parity<D: Device>(device: &D, exactness: Exactness) {
     match parity::check(device, exactness) {
@@ -141,11 +143,22 @@ fn assert_steps_refused<D: Device>(device: &D, rows: usize) {
     assert!(device.linear_norm(&x, &down, &x, &six).is_err());
     assert!(device.linear_norm(&x, &square, &short, &six).is_err());
     assert!(device.linear_norm(&x, &square, &x, &norm(5)).is_err());
-    assert!(device.feed_forward(&x, &up, &down, &six).is_ok());
-    assert!(device.feed_forward(&x, &down, &up, &six).is_err());
-    assert!(device.feed_forward(&x, &up, &linear(5, 8), &norm(5)).is_err());
-    assert!(device.feed_forward(&x, &up, &linear(6, 7), &six).is_err());
-    assert!(device.feed_forward(&x, &up, &down, &norm(5)).is_err());
+    let (narrow, short_down, five, wide) = (linear(5, 8), linear(6, 7), norm(5), norm(8));
+    for (fits, up, down, norm) in [
+        (true, &up, &down, &six),
+        (false, &down, &up, &six),
+        (false, &up, &narrow, &five),
+        (false, &up, &short_down, &six),
+        (false, &up, &down, &five),
+    ] {
+        let weights = || FeedForward { up, down, norm };
+        assert_eq!(device.feed_forward(&x, weights()).is_ok(), fits);
+        assert_eq!(device.attended(&x, &x, (&square, &six), weights()).is_ok(), fits);
+    }
+    let plain = || FeedForward { up: &up, down: &down, norm: &six };
+    assert!(device.attended(&x, &short, (&square, &six), plain()).is_err());
+    assert!(device.attended(&x, &x, (&square, &five), plain()).is_err());
+    assert!(device.attended(&x, &x, (&up, &wide), plain()).is_err());
     let packing = |count: usize| {
         let lengths = vec![1; count];
         device.upload_sequences(&Sequences::from_lengths(&lengths).unwrap()).unwrap()

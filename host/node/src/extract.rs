@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use trine_bundle::Reader;
 use trine_components::{DECODER, WRITER};
 use trine_runtime::manifest::{ComponentManifest, Manifest};
-use trine_runtime::{LanguageModels, compose};
+use trine_runtime::{LanguageModels, compose, snapshot};
 
 use crate::about::{SPIN_TOML, file_name};
 use crate::application::Role;
@@ -61,7 +61,12 @@ fn writes(text: &str) -> String {
 }
 
 fn filled(reader: &Reader, manifest: &Manifest, file: &str) -> Result<Vec<u8>, NodeError> {
-    (source(reader, manifest, file)?.bytes)()
+    let source = source(reader, manifest, file)?;
+    let component = (source.bytes)()?;
+    match source.contents {
+        Some(mut contents) => snapshot::filled(file_name(file), &component, &mut contents.parts),
+        None => Ok(component),
+    }
 }
 
 /// The generator in `file` with the writer in front of it, and what the writer needs.

@@ -34,7 +34,7 @@ pub use extract::extract;
 pub use follow::{Follower, News};
 pub use language::LanguageModel;
 pub use models::ModelStore;
-pub use open::{Node, OpenOptions, open, open_all};
+pub use open::{Node, OpenOptions, open, open_all, prepare};
 pub use pairs::pairs;
 pub use resume::work_path;
 pub use trine_corpus::{Progress, Report};

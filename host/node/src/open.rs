@@ -91,6 +91,14 @@ pub fn open_all(
         .collect()
 }
 
+/// Makes all that opening the bundle at `path` would have to make first, and keeps it where `options`
+/// have it kept. Needs no model.
+pub fn prepare(path: &Path, options: &AppOptions) -> Result<(), NodeError> {
+    let reader = Reader::open(path)?;
+    let manifest = manifest(&reader, &options.models)?;
+    trine_runtime::prepare(&manifest, |file| source(&reader, &manifest, file), options)
+}
+
 /// A model that bundles want.
 #[derive(Clone)]
 struct Wanted {

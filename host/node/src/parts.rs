@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 use trine_bundle::{Reader, Section};
 use trine_index::setup;
-use trine_runtime::Source;
 use trine_runtime::manifest::Manifest;
-use trine_runtime::snapshot::{Part, filled};
+use trine_runtime::snapshot::Part;
+use trine_runtime::{Contents, Source};
 
 use crate::NodeError;
 use crate::about::{RETRIEVER_SETUP, TOKENIZER, component_section};
@@ -15,7 +15,7 @@ use crate::living::{BASE, DELTA, DOCUMENTS};
 /// What a manifest calls the writer, which no bundle holds: the same language models serve all bundles.
 pub(crate) const WRITER: &str = "built-in/writer.wasm";
 
-/// The component in `file`; the retriever filled with the base, should it be asked for.
+/// The component in `file`, and what it is to be filled with: the base, where it is the retriever.
 pub(crate) fn source<'a>(
     reader: &'a Reader,
     manifest: &Manifest,
@@ -25,29 +25,30 @@ pub(crate) fn source<'a>(
         return Ok(Source::bytes(trine_components::WRITER.bytes.to_vec()));
     }
     let component = component_section(file);
-    let parts = match Role::of(manifest, file) {
-        Some(Role::Retriever) => retriever_parts(reader)?,
-        _ => vec![],
+    let key = digest(&[&reader.section(&component)?.sha256]);
+    let contents = match Role::of(manifest, file) {
+        Some(Role::Retriever) => Some(contents(reader)?),
+        _ => None,
     };
-    let mut key = Sha256::new();
-    key.update(&reader.section(&component)?.sha256);
-    for (name, section) in &parts {
-        key.update([name.as_bytes(), b"\0", section.sha256.as_bytes()].concat());
-    }
-    let bytes = move || {
-        let component = reader.read(&component)?;
-        if parts.is_empty() {
-            return Ok(component);
-        }
-        // Piece by piece: parts may be larger than what else a start needs.
-        let pieces = |(name, section): (&'a str, &Section)| {
-            let pieces = reader.pieces(&section.name).into_iter().flatten();
-            pieces.map(move |piece| Ok::<_, NodeError>(Part::bytes(name, piece?)))
-        };
-        let mut parts = parts.into_iter().flat_map(pieces);
-        filled(Role::Retriever.name(), &component, &mut parts)
+    Ok(Source { key, bytes: Box::new(move || Ok(reader.read(&component)?)), contents })
+}
+
+/// What the retriever is filled with.
+pub(crate) fn contents(reader: &Reader) -> Result<Contents<'_, NodeError>, NodeError> {
+    let parts = retriever_parts(reader)?;
+    let named = parts.iter().flat_map(|(name, section)| [*name, "\0", &section.sha256]);
+    let key = digest(&named.collect::<Vec<_>>());
+    let length = parts.iter().map(|(_, section)| section.length).sum();
+    // Piece by piece: parts may be larger than what else a start needs.
+    let pieces = |(name, section): (_, &Section)| {
+        let pieces = reader.pieces(&section.name).into_iter().flatten();
+        pieces.map(move |piece| Ok(Part::bytes(name, piece?)))
     };
-    Ok(Source { key: key.finalize().into(), bytes: Box::new(bytes) })
+    Ok(Contents { key, length, parts: Box::new(parts.into_iter().flat_map(pieces)) })
+}
+
+fn digest(parts: &[&str]) -> [u8; 32] {
+    Sha256::digest(parts.concat()).into()
 }
 
 /// What the retriever is filled with, by the names that it knows.

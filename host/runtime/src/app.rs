@@ -16,8 +16,10 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::cache::{AnswerCache, CacheOptions, Key, Stored};
+use crate::compiled::Kept;
 use crate::manifest::Manifest;
-use crate::program::{Handler, Program, Source};
+use crate::parts::{Preparing, Source};
+use crate::program::{Handler, Program};
 use crate::response::{AbortOnDrop, Body, Frames, HeadSender, body};
 use crate::state::State;
 use crate::{LanguageModels, Limits, RuntimeError, engine};
@@ -42,6 +44,14 @@ pub struct AppOptions {
     pub answers: Option<CacheOptions>,
     /// The language models that components may ask for.
     pub models: LanguageModels,
+    /// Who is told what is made for the first time, which may take long; nobody when absent.
+    pub preparing: Option<fn(Preparing)>,
+}
+
+impl AppOptions {
+    pub(crate) fn kept<'a>(&'a self, engine: &'a wasmtime::Engine) -> Kept<'a> {
+        Kept { engine, folder: self.cache.as_deref(), told: self.preparing }
+    }
 }
 
 /// A program behind limits: each request has a fresh instance of it. Another program can take its
@@ -50,6 +60,7 @@ pub struct App {
     program: RwLock<Program>,
     engine: wasmtime::Engine,
     cache: Option<PathBuf>,
+    preparing: Option<fn(Preparing)>,
     pub(crate) inference: trine_inference::Engine,
     pub(crate) models: LanguageModels,
     answers: Option<CacheOptions>,
@@ -96,30 +107,42 @@ struct Admission {
 impl App {
     /// Starts the application that `manifest` describes; `component` gives each of its components
     /// by the file name that the manifest has for it.
-    pub fn new<'a, E: From<RuntimeError>>(
+    pub fn new<'a, E: From<RuntimeError> + Send>(
         manifest: Manifest,
         component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
         inference: trine_inference::Engine,
         options: &AppOptions,
     ) -> Result<App, E> {
-        let (limits, cache) = (options.limits, options.cache.clone());
+        let AppOptions { limits, preparing, .. } = *options;
         let engine = engine::serving(&limits)?;
-        let program = Program::new(manifest, component, &engine, cache.as_deref())?;
+        let program = Program::new(manifest, component, options.kept(&engine))?;
         let places = limits.concurrency.saturating_add(limits.waiting) as usize;
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let slots = Arc::new(Semaphore::new(limits.concurrency as usize));
         let (program, answers) = (RwLock::new(program), options.answers);
-        let models = options.models.clone();
-        Ok(App { program, engine, cache, inference, models, answers, limits, places, slots })
+        let (cache, models) = (options.cache.clone(), options.models.clone());
+        Ok(App {
+            program,
+            engine,
+            cache,
+            preparing,
+            inference,
+            models,
+            answers,
+            limits,
+            places,
+            slots,
+        })
     }
 
     /// Another program, made ready to take the place of the present one.
-    pub fn prepare<'a, E: From<RuntimeError>>(
+    pub fn prepare<'a, E: From<RuntimeError> + Send>(
         &self,
         manifest: Manifest,
         component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
     ) -> Result<Program, E> {
-        Program::new(manifest, component, &self.engine, self.cache.as_deref())
+        let App { engine, cache, preparing: told, .. } = self;
+        Program::new(manifest, component, Kept { engine, folder: cache.as_deref(), told: *told })
     }
 
     /// The program that requests find now.

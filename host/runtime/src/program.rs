@@ -2,35 +2,20 @@
 //! each instance is given before its first request.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use sha2::{Digest, Sha256};
 use wasmtime::Store;
 use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 use crate::bindings::preparable::PreparableIndices;
 use crate::cache::AnswerCache;
-use crate::manifest::{ComponentManifest, Manifest};
+use crate::compiled::Kept;
+use crate::manifest::Manifest;
+use crate::parts::{Parts, Source};
 use crate::state::{self, State};
 use crate::variables::{self, Values};
-use crate::{RuntimeError, compiled, compose};
-
-/// A component as a program takes it.
-pub struct Source<'a, E> {
-    /// Equal for equal components, and for no others.
-    pub key: [u8; 32],
-    /// The component; asked for only where no compiled code of its key is kept.
-    pub bytes: Box<dyn FnOnce() -> Result<Vec<u8>, E> + 'a>,
-}
-
-impl<'a, E> Source<'a, E> {
-    /// A component that is there already.
-    pub fn bytes(bytes: Vec<u8>) -> Source<'a, E> {
-        Source { key: Sha256::digest(&bytes).into(), bytes: Box::new(move || Ok(bytes)) }
-    }
-}
+use crate::{AppOptions, RuntimeError, engine};
 
 /// An application's components. Clones share all they hold.
 #[derive(Clone)]
@@ -61,22 +46,37 @@ pub(crate) struct Handler {
     pub(crate) variables: Values,
 }
 
+/// Makes all that starting an application would make and keep for later starts.
+///
+/// # Errors
+/// As [`App::new`](crate::App::new); nothing where what is made cannot be kept.
+pub fn prepare<'a, E: From<RuntimeError> + Send>(
+    manifest: &Manifest,
+    mut component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
+    options: &AppOptions,
+) -> Result<(), E> {
+    let engine = engine::serving(&options.limits)?;
+    for (id, described) in &manifest.components {
+        Parts::of(described, &mut component)?.ready(id, options.kept(&engine))?;
+    }
+    Ok(())
+}
+
 impl Program {
-    pub(crate) fn new<'a, E: From<RuntimeError>>(
+    pub(crate) fn new<'a, E: From<RuntimeError> + Send>(
         manifest: Manifest,
         mut component: impl FnMut(&str) -> Result<Source<'a, E>, E>,
-        engine: &wasmtime::Engine,
-        cache: Option<&Path>,
+        kept: Kept,
     ) -> Result<Program, E> {
-        let linker = state::linker(engine)?;
+        let linker = state::linker(kept.engine)?;
         let mut handlers = BTreeMap::new();
         for (id, described) in &manifest.components {
             let parts = Parts::of(described, &mut component)?;
             let failed =
                 |e: wasmtime::Error| RuntimeError::Compose(format!("component `{id}`: {e:#}"));
-            let key = parts.key();
-            let compiled = compiled::component(engine, cache, &key, || parts.compose(id))?;
-            let pre = linker.instantiate_pre(&compiled).map_err(failed)?;
+            let ready = parts.ready(id, kept)?;
+            let linker = ready.linker(&linker).map_err(failed)?;
+            let pre = linker.instantiate_pre(&ready.component).map_err(failed)?;
             let service = Arc::new(ServiceIndices::new(&pre).map_err(failed)?);
             let fill = PreparableIndices::new(&pre).ok().map(Arc::new);
             let environment = described.environment.clone().into_iter().collect();
@@ -140,49 +140,5 @@ impl Handler {
             guest.call_finish(&mut *store).await?.map_err(wasmtime::Error::msg)?;
         }
         self.service.load(&mut *store, &instance)
-    }
-}
-
-/// A component and the dependencies that are to be plugged into it, by file.
-struct Parts<'m, 'a, E> {
-    socket: Source<'a, E>,
-    plugs: Vec<(&'m str, Source<'a, E>)>,
-}
-
-impl<'m, 'a, E: From<RuntimeError>> Parts<'m, 'a, E> {
-    fn of(
-        described: &'m ComponentManifest,
-        component: &mut dyn FnMut(&str) -> Result<Source<'a, E>, E>,
-    ) -> Result<Parts<'m, 'a, E>, E> {
-        let socket = component(&described.source)?;
-        let mut plugs: Vec<(&str, Source<E>)> = Vec::with_capacity(described.dependencies.len());
-        for file in described.dependencies.values().chain(&described.fronts) {
-            if !plugs.iter().any(|(name, _)| name == file) {
-                plugs.push((file, component(file)?));
-            }
-        }
-        Ok(Parts { socket, plugs })
-    }
-
-    /// The keys of all of them, the socket's first.
-    fn key(&self) -> Vec<u8> {
-        let plugs = self.plugs.iter().flat_map(|(_, plug)| plug.key);
-        self.socket.key.into_iter().chain(plugs).collect()
-    }
-
-    fn compose(self, id: &str) -> Result<Vec<u8>, E> {
-        let socket = (self.socket.bytes)()?;
-        let mut plugs = Vec::with_capacity(self.plugs.len());
-        for (name, plug) in self.plugs {
-            plugs.push((name, (plug.bytes)()?));
-        }
-        let plugs: Vec<(&str, &[u8])> =
-            plugs.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-        Ok(compose(&socket, &plugs).map_err(|error| match error {
-            RuntimeError::Compose(reason) => {
-                RuntimeError::Compose(format!("component `{id}`: {reason}"))
-            }
-            other => other,
-        })?)
     }
 }

@@ -15,7 +15,7 @@ use crate::bindings::preparable::Preparable;
 use crate::engine;
 
 /// A chunk of a part: small against a snapshot, large against a call's cost.
-const CHUNK: usize = 1 << 20;
+pub(crate) const CHUNK: usize = 1 << 20;
 
 /// One part for a component, under the name it knows it by.
 pub struct Part<'a> {
@@ -27,6 +27,14 @@ impl<'a> Part<'a> {
     /// A part and its bytes, which are let go of once the component has them.
     pub fn bytes(name: &'a str, bytes: impl Into<Cow<'a, [u8]>>) -> Part<'a> {
         Part { name, bytes: bytes.into() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.name
+    }
+
+    pub(crate) fn contents(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -16,6 +16,10 @@ pub struct Index {
     pub output: PathBuf,
     #[command(flatten)]
     pub build: Build,
+    /// Leaves it to the first opening to compile and fill what this machine opens bundles with: for
+    /// bundles that are opened elsewhere.
+    #[arg(long)]
+    pub no_prepare: bool,
     /// Shows no progress.
     #[arg(short, long)]
     pub quiet: bool,

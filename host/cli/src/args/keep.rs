@@ -44,6 +44,10 @@ pub struct ChangeArgs {
     /// Says what would be done, and does nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Leaves it to the next opening to fill what this machine opens a new index with: for bundles
+    /// that are opened elsewhere.
+    #[arg(long)]
+    pub no_prepare: bool,
     /// Shows no progress.
     #[arg(short, long)]
     pub quiet: bool,
@@ -54,6 +58,10 @@ pub struct Compact {
     /// The bundle.
     #[arg(value_name = "FILE.trine")]
     pub bundle: PathBuf,
+    /// Leaves it to the next opening to fill what this machine opens a new index with: for bundles
+    /// that are opened elsewhere.
+    #[arg(long)]
+    pub no_prepare: bool,
     /// Shows no progress.
     #[arg(short, long)]
     pub quiet: bool,

@@ -36,7 +36,7 @@ pub fn run(args: BenchServe, common: &Common) -> Result<()> {
             engine: common.engine()?,
             app: AppOptions {
                 limits: args.limits.into(),
-                cache: Some(common.cache()?.join("compiled")),
+                cache: Some(common.compiled()?),
                 // The same questions are asked again and again.
                 answers: None,
                 ..AppOptions::default()

@@ -13,9 +13,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu::{
-    self, CpuBuffer, CpuDevice, Number, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, tiles,
-};
+use crate::cpu::{self, CpuBuffer, CpuDevice, Number, Tile, tiles};
 use crate::pool::covers;
 use crate::{Epilogue, KernelError, Sequences, linear};
 
@@ -161,10 +159,14 @@ struct Shape<'a> {
 
 /// What a task writes over and over.
 struct Scratch {
-    /// Of a tile's rows, each a whole number of panels wide.
+    /// Of some rows, each a whole number of panels wide.
     scores: Vec<f32>,
-    /// The queries or the weights of a tile's rows, as a left operand.
+    /// Of each of the rows.
+    sums: Vec<f32>,
+    /// The queries or the weights of the rows, as a left operand.
     words: Vec<u32>,
+    /// The rows' part of the context, a panel of it.
+    context: Vec<f32>,
 }
 
 impl Shape<'_> {
@@ -231,28 +233,32 @@ impl Shape<'_> {
         self.attend(Sequence { qkv, packed: packed.words() }, 0, out);
     }
 
-    /// All heads of the rows of a sequence from `first` on, a tile of them at a time, to `out`
+    /// All heads of the rows of a sequence from `first` on, some of them at a time, to `out`
     /// `[rows, hidden]`.
     fn attend<T: Number>(&self, sequence: Sequence<T>, first: usize, out: &mut [f32]) {
         let (d, arithmetic) = (self.d, self.device.arithmetic);
-        let Tile { rows: most, columns } = self.tile;
+        let columns = self.tile.columns;
         let length = sequence.qkv.len() / (3 * self.hidden);
         if length == 0 {
             return out.fill(0.0);
         }
         let (keys, values) = self.panel_words(length);
+        let rows = out.len() / self.hidden;
+        let most = rows.min(BLOCK_ROWS);
         let mut scratch = Scratch {
             scores: vec![0.0; most * length.next_multiple_of(columns)],
+            sums: vec![0.0; most],
             words: vec![0; most * arithmetic.words(length.max(d))],
+            context: vec![0.0; most * columns],
         };
         for (head, packed) in sequence.packed.chunks_exact(keys + values).enumerate() {
             let (keys, values) = packed.split_at(keys);
-            for (top, height) in tiles(out.len() / self.hidden, most) {
+            for (top, height) in tiles(rows, BLOCK_ROWS) {
                 let query = (first + top) * 3 * self.hidden + head * d;
                 let query = &sequence.qkv[query..];
-                let sums = self.probabilities(height, query, keys, length, &mut scratch);
+                self.probabilities(height, query, keys, length, &mut scratch);
                 let out = &mut out[top * self.hidden + head * d..];
-                self.weigh(height, &mut scratch, &sums, values, length, out);
+                self.weigh(height, &mut scratch, values, length, out);
             }
         }
     }
@@ -265,20 +271,19 @@ impl Shape<'_> {
         keys: &[u32],
         length: usize,
         scratch: &mut Scratch,
-    ) -> [f32; TILE_ROWS_MAX] {
+    ) {
         let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
-        let Scratch { scores, words } = scratch;
+        let Scratch { scores, sums, words, .. } = scratch;
         let query = arithmetic.rows(query, 3 * self.hidden, (height, self.d), words);
         for (index, panel) in keys.chunks_exact(arithmetic.words(self.d) * columns).enumerate() {
             arithmetic.multiply(query, (0, height), panel, &mut scores[index * columns..], stride);
         }
         let scale = 1.0 / (self.d as f32).sqrt();
-        let mut sums = [0.0; TILE_ROWS_MAX];
         self.device.isa.each(
             #[inline(always)]
             || {
-                for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums).take(height) {
+                for (row, sum) in scores.chunks_exact_mut(stride).zip(sums).take(height) {
                     let row = &mut row[..length];
                     let most = cpu::max(row);
                     *sum = if arithmetic.is_f32() {
@@ -290,7 +295,6 @@ impl Shape<'_> {
                 }
             },
         );
-        sums
     }
 
     /// `scores V / sums` of some rows into `out`, whose rows are `hidden` apart.
@@ -298,25 +302,30 @@ impl Shape<'_> {
         &self,
         height: usize,
         scratch: &mut Scratch,
-        sums: &[f32; TILE_ROWS_MAX],
         values: &[u32],
         length: usize,
         out: &mut [f32],
     ) {
         let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
-        let Scratch { scores, words } = scratch;
+        let Scratch { scores, sums, words, context } = scratch;
         let weights = arithmetic.rows(&scores[..], stride, (height, length), words);
-        let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
         for (index, panel) in values.chunks_exact(arithmetic.words(length) * columns).enumerate() {
-            arithmetic.multiply(weights, (0, height), panel, &mut tile, columns);
+            arithmetic.multiply(weights, (0, height), panel, context, columns);
             let first = index * columns;
             let width = columns.min(self.d - first);
-            for ((row, tile), sum) in tile.chunks_exact(columns).enumerate().zip(sums).take(height)
-            {
-                let out = &mut out[row * self.hidden + first..][..width];
-                out.iter_mut().zip(tile).for_each(|(out, x)| *out = x / sum);
-            }
+            let rows = context.chunks_exact(columns).zip(&*sums).enumerate().take(height);
+            self.device.isa.each(
+                #[inline(always)]
+                || {
+                    for (row, (context, sum)) in rows {
+                        let out = &mut out[row * self.hidden + first..][..width];
+                        for (out, x) in out.iter_mut().zip(context) {
+                            *out = x / sum;
+                        }
+                    }
+                },
+            );
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::bf16::{self, Number};
 use super::dot::Operands;
-use super::{Isa, Precision, Tile};
+use super::{Isa, Precision, Tile, tiles};
 
 /// f32 or bf16 products by the instructions there are.
 #[derive(Clone, Copy, Debug)]
@@ -221,8 +221,8 @@ impl Arithmetic {
         );
     }
 
-    /// `out = a * panel`: the rows `top..top + height`, at most [`Tile::rows`], times a panel; the
-    /// result's rows are `out_stride` apart.
+    /// `out = a * panel`: the rows `top..top + height` times a panel; the result's rows are `out_stride`
+    /// apart.
     ///
     /// # Panics
     /// When a slice is too short for these numbers, which no input can bring about.
@@ -240,8 +240,12 @@ impl Arithmetic {
             let rows = height;
             self.isa.multiply_bf16(Operands { rows, a: words, a_stride, panel, out, out_stride });
         } else {
-            let (a, panel) = (bytemuck::cast_slice(words), bytemuck::cast_slice(panel));
-            self.isa.multiply(height, a, a_stride, panel, out, out_stride);
+            let (a, panel): (&[f32], _) =
+                (bytemuck::cast_slice(words), bytemuck::cast_slice(panel));
+            for (top, height) in tiles(height, self.tile().rows) {
+                let (a, out) = (&a[top * a_stride..], &mut out[top * out_stride..]);
+                self.isa.multiply(height, a, a_stride, panel, out, out_stride);
+            }
         }
     }
 }

@@ -18,6 +18,10 @@ pub(crate) trait Number: Pod + Sync + Send {
     fn nearest(x: f32) -> Self;
     /// As f32, which is exact.
     fn widen(x: &[Self]) -> Cow<'_, [f32]>;
+    /// The same place, where it is one of bf16.
+    fn as_bf16(_: &mut [Self]) -> Option<&mut [Bf16]> {
+        None
+    }
 }
 
 impl Number for f32 {
@@ -49,6 +53,10 @@ impl Number for Bf16 {
 
     fn widen(x: &[Bf16]) -> Cow<'_, [f32]> {
         Cow::Owned(x.iter().map(|x| f32::from_bits(x.rounded())).collect())
+    }
+
+    fn as_bf16(x: &mut [Bf16]) -> Option<&mut [Bf16]> {
+        Some(x)
     }
 }
 

@@ -5,9 +5,10 @@
 //! result is one chain over the words of k: whatever the tile's height, a row's result is the
 //! same bits, and in whole numbers the sum itself.
 
+use super::Bf16;
 use super::Isa;
 
-/// A tile's operands. `a`: [`Operands::rows`] rows of words, `a_stride` apart; `panel`: words
+/// A product's operands. `a`: [`Operands::rows`] rows of words, `a_stride` apart; `panel`: words
 /// `[k, 32]`; `out`: rows of 32 elements, `out_stride` apart.
 pub(super) struct Operands<'a, T> {
     pub(super) rows: usize,
@@ -50,6 +51,23 @@ impl Isa {
         unreachable!("{} numbers, {} words", x.len(), words.len())
     }
 
+    /// Rounds the rows of a tile, of 32 numbers each, to the beginnings of `out`'s, `stride` apart: ties to
+    /// even, and numbers below 1.2e-38 count as 0. Rows that `out` has not are left out.
+    ///
+    /// # Panics
+    /// Where [`Isa::has_bf16`] is false, and when a row of `out` is too short.
+    #[inline]
+    pub(crate) fn round_rows(self, rows: &[f32], out: &mut [Bf16], stride: usize) {
+        assert!(self.has_bf16());
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `has_bf16` is true only where the machine was found to have the instructions.
+        unsafe {
+            avx512::round_rows(rows, out, stride)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("{} numbers, {} places, {stride}", rows.len(), out.len())
+    }
+
     /// `out = a * panel` of quads, u8 in `a` and i8 in the panel, summed exactly in i32.
     ///
     /// # Panics
@@ -80,31 +98,40 @@ impl<T> Operands<'_, T> {
 mod avx512 {
     use std::arch::x86_64::*;
 
+    use super::Bf16;
     use super::Operands;
+    use crate::cpu::tiles;
 
     /// Elements across a tile: two vectors, as [`crate::cpu::tile`] has it.
     const COLUMNS: usize = 32;
+    /// And its rows at most.
+    const ROWS: usize = 12;
 
-    /// `$name` runs `$tile`, which is compiled for each height so that the sums stay in registers;
-    /// `$dot` adds the products of two vectors of words to a vector of sums.
+    /// `$name` cuts the rows into tiles and runs `$tile` of each, which is compiled for each height so that
+    /// the sums stay in registers; `$dot` adds the products of two vectors of words to a vector of sums.
     macro_rules! tile {
         ($name:ident, $tile:ident, $features:literal, $element:ty, $dot:expr) => {
             #[target_feature(enable = $features)]
             pub(super) fn $name(operands: Operands<$element>) {
-                match operands.rows {
-                    1 => $tile::<1>(operands),
-                    2 => $tile::<2>(operands),
-                    3 => $tile::<3>(operands),
-                    4 => $tile::<4>(operands),
-                    5 => $tile::<5>(operands),
-                    6 => $tile::<6>(operands),
-                    7 => $tile::<7>(operands),
-                    8 => $tile::<8>(operands),
-                    9 => $tile::<9>(operands),
-                    10 => $tile::<10>(operands),
-                    11 => $tile::<11>(operands),
-                    12 => $tile::<12>(operands),
-                    rows => unreachable!("a tile of {rows} rows"),
+                let Operands { rows, a, a_stride, panel, out, out_stride } = operands;
+                for (top, rows) in tiles(rows, ROWS) {
+                    let (a, out) = (&a[top * a_stride..], &mut out[top * out_stride..]);
+                    let operands = Operands { rows, a, a_stride, panel, out, out_stride };
+                    match rows {
+                        1 => $tile::<1>(operands),
+                        2 => $tile::<2>(operands),
+                        3 => $tile::<3>(operands),
+                        4 => $tile::<4>(operands),
+                        5 => $tile::<5>(operands),
+                        6 => $tile::<6>(operands),
+                        7 => $tile::<7>(operands),
+                        8 => $tile::<8>(operands),
+                        9 => $tile::<9>(operands),
+                        10 => $tile::<10>(operands),
+                        11 => $tile::<11>(operands),
+                        12 => $tile::<12>(operands),
+                        rows => unreachable!("a tile of {rows} rows"),
+                    }
                 }
             }
 
@@ -159,6 +186,20 @@ mod avx512 {
         count
     }
 
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn round_rows(rows: &[f32], out: &mut [Bf16], stride: usize) {
+        let places = out.chunks_mut(stride);
+        for (x, place) in rows.as_chunks::<COLUMNS>().0.iter().zip(places) {
+            let place: &mut [Bf16; COLUMNS] = place.first_chunk_mut().expect("a tile's width");
+            let x = x.as_ptr().cast::<__m512>();
+            // SAFETY: 32 numbers are two vectors of 16, and 32 bf16 are one.
+            unsafe {
+                let both = _mm512_cvtne2ps_pbh(x.add(1).read_unaligned(), x.read_unaligned());
+                place.as_mut_ptr().cast::<__m512bh>().write_unaligned(both);
+            }
+        }
+    }
+
     tile!(bf16, bf16_tile, "avx512f,avx512bf16", f32, |sums, a, b| {
         // SAFETY: vectors of the same size, of which every bit pattern is a value.
         let [a, b] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([a, b]) };
@@ -172,7 +213,7 @@ mod avx512 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::bf16;
+    use crate::cpu::{Number, bf16};
 
     /// Small whole numbers, so that sums are exact in f32 too.
     fn numbers(length: usize, seed: usize) -> Vec<i32> {
@@ -196,7 +237,7 @@ mod tests {
         bits: impl Fn(i32) -> u32,
         found: impl Fn(Operands<'_, ()>, usize) -> Vec<f64>,
     ) {
-        for rows in 1..=12 {
+        for rows in 1..=30 {
             for k in [0, 1, 2, 7, 64] {
                 let (a_stride, out_stride) = (k + 3, 37);
                 let a: Vec<i32> =
@@ -248,6 +289,25 @@ mod tests {
         let mut words = [0; 16];
         isa.pair_up(&[f32::NAN; 32], &mut words);
         assert!(words.iter().all(|&word| f32::from_bits(word).is_nan()));
+    }
+
+    #[test]
+    fn rows_are_rounded_as_their_numbers_are_one_by_one() {
+        let isa = Isa::detect();
+        if !isa.has_bf16() {
+            return println!("skipped: no AVX-512 BF16");
+        }
+        for (rows, stride) in [(1, 32), (3, 32), (12, 40)] {
+            let x = crate::parity::numbers(rows * 32, 1);
+            let untouched = Bf16::nearest(7.0);
+            let mut out = vec![untouched; (rows - 1) * stride + 32];
+            isa.round_rows(&x, &mut out, stride);
+            for (at, found) in out.into_iter().enumerate() {
+                let (row, column) = (at / stride, at % stride);
+                let rounded = x.get(row * 32 + column).map(|&x| Bf16::nearest(x));
+                assert_eq!(found, rounded.filter(|_| column < 32).unwrap_or(untouched), "{at}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{Bf16, CpuBuffer, CpuDevice, Number, Precision};
 use crate::attention::{self, Queries};
-use crate::device::{Device, KernelError};
+use crate::device::{Device, FeedForward, KernelError};
 use crate::linear::{self, BLOCK_ROWS};
 use crate::{Epilogue, Sequences, layer_norm};
 
@@ -36,38 +36,73 @@ pub(super) fn linear_norm(
     Ok(y)
 }
 
+pub(super) fn attended(
+    device: &CpuDevice,
+    context: &CpuBuffer,
+    x: &CpuBuffer,
+    (output, norm): (&linear::Prepared, &layer_norm::Prepared),
+    feed_forward: FeedForward<CpuDevice>,
+) -> Result<CpuBuffer, KernelError> {
+    let (m, h) = (x.rows(), output.outputs());
+    if !linear::by_rows(device, m) || norm.width() != h || !fits(&feed_forward, h) {
+        let x = linear_norm(device, context, output, x, norm)?;
+        return self::feed_forward(device, &x, feed_forward);
+    }
+    output.fits(context, Epilogue::Residual(x))?;
+    let mut y = device.take(m, h);
+    let blocks = y.data_mut().par_chunks_mut(BLOCK_ROWS * h);
+    let context = context.data().par_chunks(BLOCK_ROWS * context.columns());
+    blocks.zip(context).zip(x.data().par_chunks(BLOCK_ROWS * h)).for_each(|((y, context), x)| {
+        let mut between = device.take(1, y.len());
+        let between = between.data_mut();
+        output.block(device, context, Epilogue::Residual(x), between);
+        norm.rows(device, between);
+        feed_forward_block(device, between, &feed_forward, y);
+    });
+    Ok(y)
+}
+
 pub(super) fn feed_forward(
     device: &CpuDevice,
     x: &CpuBuffer,
-    up: &linear::Prepared,
-    down: &linear::Prepared,
-    norm: &layer_norm::Prepared,
+    weights: FeedForward<CpuDevice>,
 ) -> Result<CpuBuffer, KernelError> {
-    let (m, h, wide) = (x.rows(), x.columns(), up.outputs());
-    let fits = (up.inputs(), down.inputs(), down.outputs(), norm.width()) == (h, wide, h, h);
-    if !linear::by_rows(device, m) || !fits {
-        let wide = device.linear(x, up, Epilogue::Gelu)?;
-        return linear_norm(device, &wide, down, x, norm);
+    let (m, h) = (x.rows(), x.columns());
+    if !linear::by_rows(device, m) || !fits(&weights, h) {
+        let wide = device.linear(x, weights.up, Epilogue::Gelu)?;
+        return linear_norm(device, &wide, weights.down, x, weights.norm);
     }
     let mut y = device.take(m, h);
     let blocks = y.data_mut().par_chunks_mut(BLOCK_ROWS * h);
-    blocks.zip(x.data().par_chunks(BLOCK_ROWS * h)).for_each(|(y, x)| {
-        // Whole numbers are found from f32, those of the other precisions are what they are.
-        match device.precision() {
-            Precision::Bf16 => widen_and_narrow::<Bf16>(device, x, up, down, y),
-            Precision::F32 | Precision::Int8 => widen_and_narrow::<f32>(device, x, up, down, y),
-        }
-        norm.rows(device, y);
-    });
+    let x = x.data().par_chunks(BLOCK_ROWS * h);
+    blocks.zip(x).for_each(|(y, x)| feed_forward_block(device, x, &weights, y));
     Ok(y)
+}
+
+/// Whether rows of `h` become such rows again.
+fn fits(FeedForward { up, down, norm }: &FeedForward<CpuDevice>, h: usize) -> bool {
+    (up.inputs(), up.outputs()) == (h, down.inputs()) && (down.outputs(), norm.width()) == (h, h)
+}
+
+fn feed_forward_block(
+    device: &CpuDevice,
+    x: &[f32],
+    weights: &FeedForward<CpuDevice>,
+    y: &mut [f32],
+) {
+    // Whole numbers are found from f32, those of the other precisions are what they are.
+    match device.precision() {
+        Precision::Bf16 => widen_and_narrow::<Bf16>(device, x, weights, y),
+        Precision::F32 | Precision::Int8 => widen_and_narrow::<f32>(device, x, weights, y),
+    }
+    weights.norm.rows(device, y);
 }
 
 /// `y = x + down(gelu(up(x)))`, what is between in numbers of type `T`.
 fn widen_and_narrow<T: Number>(
     device: &CpuDevice,
     x: &[f32],
-    up: &linear::Prepared,
-    down: &linear::Prepared,
+    FeedForward { up, down, .. }: &FeedForward<CpuDevice>,
     y: &mut [f32],
 ) {
     let count = x.len() / up.inputs() * up.outputs();

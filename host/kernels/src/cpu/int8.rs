@@ -7,7 +7,7 @@
 //! sum leaves the 24 bits in which f32 is exact: the result is the same bits.
 
 use super::dot::Operands;
-use super::{Isa, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, math};
+use super::{Isa, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, math, tiles};
 use crate::Shared;
 
 /// More inputs than this could overflow the sums.
@@ -169,8 +169,8 @@ impl Matrix {
         &self.words
     }
 
-    /// The rows `top..top + height`, at most [`Tile::rows`], times a panel into `tile`, whose rows
-    /// follow each other, as whole numbers' bits.
+    /// The rows `top..top + height` times a panel into `tile`, whose rows follow each other, as whole
+    /// numbers' bits.
     pub(crate) fn multiply<'a>(
         &'a self,
         a: &'a Rows,
@@ -201,13 +201,29 @@ impl Matrix {
         panel: &[u32],
         out: &mut [i32],
     ) {
-        let Tile { columns, .. } = self.isa.tile();
+        let Tile { rows, columns } = self.isa.tile();
         let (words, a_stride) = (&a.words[top * a.stride..], a.stride);
         if self.isa.has_int8() {
             let operands =
                 Operands { rows: height, a: words, a_stride, panel, out, out_stride: columns };
             return self.isa.multiply_int8(operands);
         }
+        for (top, height) in tiles(height, rows) {
+            let (words, out) = (&words[top * a_stride..], &mut out[top * columns..]);
+            self.widened(words, a_stride, height, panel, &mut out[..height * columns]);
+        }
+    }
+
+    /// The rows of a tile times a panel, both f32 that hold whole numbers.
+    fn widened(
+        &self,
+        words: &[u32],
+        a_stride: usize,
+        height: usize,
+        panel: &[u32],
+        out: &mut [i32],
+    ) {
+        let columns = self.isa.tile().columns;
         out.fill(0);
         let mut part = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
         for (run, panel) in panel.chunks(EXACT_IN_F32 * columns).enumerate() {

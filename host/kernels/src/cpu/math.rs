@@ -3,7 +3,7 @@
 //! Plain operations only, in one fixed order: every instruction set gives the same bits, and a
 //! sum depends on nothing but its own row.
 
-use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
+use std::f32::consts::LOG2_E;
 
 /// Lanes of a sum; 16 fills the widest vectors in use and leaves narrower ones independent chains.
 const LANES: usize = 16;
@@ -25,8 +25,23 @@ fn reduce<const N: usize>(
             lanes[lane] = fold(lanes[lane], blocks.map(|block| block[lane]));
         }
     }
-    let joined = lanes.into_iter().reduce(join).unwrap_or(start);
+    let joined = halve(lanes, join);
     (whole..length).fold(joined, |value, at| fold(value, rows.map(|row| row[at])))
+}
+
+/// One value of all lanes, half of them onto the other half until one is left: a chain of them all would
+/// wait for each of its steps. A function of its own, lest the compiler keep the lanes apart from the
+/// beginning.
+#[inline(never)]
+fn halve(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] = join(lanes[lane], lanes[lane + width]);
+        }
+    }
+    lanes[0]
 }
 
 /// The first elements of a row, and zeros where it has fewer.
@@ -55,7 +70,7 @@ pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
             lanes[lane] += block[lane];
         }
     }
-    let joined = lanes.into_iter().reduce(|a, b| a + b).unwrap_or(0.0);
+    let joined = halve(lanes, |a, b| a + b);
     tail.iter_mut().fold(joined, |sum, x| {
         *x = f(*x);
         sum + *x
@@ -96,8 +111,7 @@ pub(crate) fn extent(x: &[f32]) -> (f32, f32, f32) {
         most[lane] = larger(most[lane], x);
         sums[lane] += x * 0.0;
     }
-    let join = |lanes: [f32; LANES], with: fn(f32, f32) -> f32| lanes.into_iter().fold(0.0, with);
-    (join(least, smaller), join(most, larger), join(sums, |a, b| a + b))
+    (halve(least, smaller), halve(most, larger), halve(sums, |a, b| a + b))
 }
 
 /// e^x for x <= 0 within 2 ulp; 0 where the result would be subnormal. Cephes' `expf`
@@ -126,24 +140,6 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { mantissa * power }
 }
 
-/// x Phi(x), the exact GELU (Hendrycks & Gimpel 2016), within 1e-6 for every x up to 10.
-///
-/// Written as max(x, 0) - |x| erfc(|x| / sqrt 2) / 2: the second term is what is approximated
-/// (Abramowitz & Stegun 7.1.26, 1.5e-7), and it vanishes where x is large.
-#[inline(always)]
-pub(crate) fn gelu(x: f32) -> f32 {
-    let t = x.abs() * FRAC_1_SQRT_2;
-    let k = 1.0 / (1.0 + 0.327_591_1 * t);
-    let mut p = 1.061_405_4;
-    p = p * k - 1.453_152;
-    p = p * k + 1.421_413_8;
-    p = p * k - 0.284_496_74;
-    p = p * k + 0.254_829_6;
-    let erfc = p * k * exp(-t * t);
-    let positive = if x > 0.0 { x } else { 0.0 };
-    positive - 0.5 * x.abs() * erfc
-}
-
 /// [`exp`] of x ln 2, that is 2^x, for x <= 0, within 1.1e-4 of itself: for results that are rounded
 /// to 8 bits, which is 20 times as much. 0 below 2^-126.
 #[inline(always)]
@@ -162,43 +158,9 @@ pub(crate) fn exp2_rough(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { result }
 }
 
-/// [`gelu`] within 1e-4, for results that are rounded to 8 bits: `x (1/2 + x P(x^2))`, where the
-/// polynomial is that of least largest error up to 4.2, beyond which Phi is taken as 0 or 1.
-#[inline(always)]
-pub(crate) fn gelu_rough(x: f32) -> f32 {
-    const MOST: f32 = 4.2;
-    let c = if x > MOST { MOST } else { x };
-    let c = if c < -MOST { -MOST } else { c };
-    let s = c * c;
-    let mut p = -9.017_527_5e-10;
-    p = p * s + 7.941_336e-8;
-    p = p * s - 3.037_930_6e-6;
-    p = p * s + 6.689_068e-5;
-    p = p * s - 9.506_574e-4;
-    p = p * s + 9.298_229e-3;
-    p = p * s - 6.552_82e-2;
-    p = p * s + 3.984_658_7e-1;
-    let phi = 0.5 + c * p;
-    // What rounding leaves of Phi far below 0 would grow with x.
-    if x < -MOST { 0.0 } else { x * phi }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn gelu_is_exact_to_a_millionth() {
-        let mut worst = 0.0f64;
-        for i in -2_000_000..=2_000_000 {
-            let x = i as f32 * 5e-6;
-            let exact = 0.5 * f64::from(x) * (1.0 + libm::erf(f64::from(x) / 2f64.sqrt()));
-            worst = worst.max((f64::from(gelu(x)) - exact).abs());
-        }
-        assert!(worst < 1e-6, "{worst:e}");
-        assert_eq!((gelu(1e30), gelu(-1e30), gelu(-0.0)), (1e30, 0.0, 0.0));
-        assert!(gelu(f32::NAN).is_nan());
-    }
 
     #[test]
     fn exp_is_exact_to_two_units_in_the_last_place() {
@@ -213,24 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn rough_functions_are_exact_to_what_they_say() {
-        let (mut exp2, mut phi) = (0.0f64, 0.0f64);
+    fn rough_powers_are_exact_to_what_they_say() {
+        let mut exp2 = 0.0f64;
         for i in 0..2_000_000 {
             let x = i as f32 * -6.3e-5;
             let exact = f64::from(x).exp2();
             exp2 = exp2.max((f64::from(exp2_rough(x)) - exact).abs() / exact);
         }
-        for i in -2_000_000..=2_000_000 {
-            let x = i as f32 * 5e-6;
-            phi = phi.max(f64::from((gelu_rough(x) - gelu(x)).abs()));
-        }
         assert!(exp2 < 1.1e-4, "{exp2:e}");
-        assert!(phi < 1e-4, "{phi:e}");
         assert_eq!((exp2_rough(0.0), exp2_rough(-200.0)), (1.0, 0.0));
         assert_eq!((exp2_rough(f32::NEG_INFINITY), exp2_rough(-1.0)), (0.0, 0.5));
-        assert!((gelu_rough(1e4) / 1e4 - 1.0).abs() < 1e-6);
-        assert_eq!((gelu_rough(-1e30), gelu_rough(0.0)), (0.0, 0.0));
-        assert!(gelu_rough(f32::NAN).is_nan());
     }
 
     #[test]

@@ -89,8 +89,7 @@ impl Matrix {
         }
     }
 
-    /// Rows `top..top + height`, at most a tile's, times a panel into `tile`, whose rows follow
-    /// each other. Where that gives whole numbers, also what they stand for.
+    /// Rows `top..top + height` times a panel into `tile`, whose rows follow each other. Where that gives whole numbers, also what they stand for.
     ///
     /// # Panics
     /// When `left` is of another matrix's numbers.

@@ -6,6 +6,7 @@ mod blocks;
 mod decoding;
 mod dot;
 mod fused;
+mod gelu;
 mod int8;
 mod isa;
 mod math;
@@ -22,16 +23,19 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::attention::Queries;
-use crate::device::{Device, EmbeddingTables, KernelError, LinearWeights, NormWeights};
+use crate::device::{
+    Device, EmbeddingTables, FeedForward, KernelError, LinearWeights, NormWeights,
+};
 use crate::{Epilogue, Pooling, Sequences, Shared};
 use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 
 pub(crate) use arithmetic::{Arithmetic, Rows};
 pub(crate) use bf16::{Bf16, Number};
 pub(crate) use blocks::BLOCK_TILE_ROWS;
+pub(crate) use gelu::{gelu, gelu_rough};
 pub(crate) use int8::{MOST_INPUTS, WholeNumbers};
 pub use isa::Isa;
-pub(crate) use math::{dot, exp, exp2_rough, first, gelu, gelu_rough, map_and_sum, max, sum};
+pub(crate) use math::{dot, exp, exp2_rough, first, map_and_sum, max, sum};
 pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
 pub(crate) use panel::{Operands, PANEL, PANEL_ROWS, Stored};
@@ -288,14 +292,22 @@ impl Device for CpuDevice {
         self.enter(|| fused::linear_norm(self, x, weights, residual, norm))
     }
 
+    fn attended(
+        &self,
+        context: &Self::Buffer,
+        x: &Self::Buffer,
+        attention: (&Self::Linear, &Self::Norm),
+        feed_forward: FeedForward<Self>,
+    ) -> Result<Self::Buffer, KernelError> {
+        self.enter(|| fused::attended(self, context, x, attention, feed_forward))
+    }
+
     fn feed_forward(
         &self,
         x: &Self::Buffer,
-        up: &Self::Linear,
-        down: &Self::Linear,
-        norm: &Self::Norm,
+        weights: FeedForward<Self>,
     ) -> Result<Self::Buffer, KernelError> {
-        self.enter(|| fused::feed_forward(self, x, up, down, norm))
+        self.enter(|| fused::feed_forward(self, x, weights))
     }
 
     fn self_attention(

@@ -6,6 +6,7 @@
 //! the CPU of its [`crate::Precision`]. Refused: `x` whose columns are not `k`, a residual that is
 //! not `[m, n]`, and at int8 more than 66,311 inputs.
 
+mod finish;
 mod gpu;
 pub mod reference;
 
@@ -14,12 +15,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::Shared;
-use crate::cpu::{
-    self, CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, TILE_COLUMNS_MAX,
-    TILE_ROWS_MAX, Tile, WholeNumbers, tiles,
-};
+use crate::cpu::{CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, tiles};
 use crate::device::{KernelError, LinearWeights};
 
+use finish::{Last, prefetch};
 pub use gpu::GpuWeights;
 pub(crate) use gpu::{Units, units_multiply};
 
@@ -146,8 +145,10 @@ impl Prepared {
         let mut scratch = None;
         let x = self.matrix.left(device, x, &mut scratch);
         let width = device.isa.tile().columns;
+        let mut stretch = Stretch::default();
         for panel in columns.start / width..columns.end.div_ceil(width) {
-            self.panel(device, &x, rows, panel, epilogue, &mut y[panel * width..], self.n);
+            let y = &mut y[panel * width..];
+            self.panel(device, &x, rows, panel, epilogue, y, self.n, &mut stretch);
         }
     }
 
@@ -163,110 +164,37 @@ impl Prepared {
         epilogue: Epilogue<&'a [f32]>,
         out: &mut [U],
         stride: usize,
+        Stretch { product, wide }: &mut Stretch,
     ) {
-        let Tile { rows: most, columns } = device.isa.tile();
+        let columns = device.isa.tile().columns;
         let first = panel * columns;
         let width = columns.min(self.n - first);
         let bias = &self.bias[first..][..columns];
-        let rough = device.precision() != Precision::F32;
-        let mut tile = [0.0; TILE_ROWS_MAX * TILE_COLUMNS_MAX];
-        for (top, height) in tiles(rows, most) {
-            let tile = &mut tile[..height * columns];
-            let whole = self.matrix.multiply(x, (top, height), panel, tile);
+        let (isa, rough) = (device.isa, device.precision() != Precision::F32);
+        for (top, height) in tiles(rows, STRETCH_ROWS) {
+            product.resize(height * columns, 0.0);
             let residual = |residual: &'a [f32]| &residual[top * self.n + first..];
             let epilogue = epilogue.map(residual);
-            let last = Last { whole, bias, epilogue, rough, n: self.n, width, stride };
-            last.finish(device, tile, &mut out[top * stride..]);
+            if let Epilogue::Residual(residual) = epilogue {
+                // Read while the product is computed, whose end would wait for it.
+                residual.chunks(self.n).take(height).for_each(|row| prefetch(row, width));
+            }
+            let whole = self.matrix.multiply(x, (top, height), panel, product);
+            let last = Last { whole, bias, epilogue, isa, rough, n: self.n, width, stride };
+            last.finish(product, wide, &mut out[top * stride..]);
         }
     }
 }
 
-/// What is left to do with a tile, all in one pass over it.
-struct Last<'a> {
-    /// What the tile's elements stand for, if they are whole numbers.
-    whole: Option<WholeNumbers<'a>>,
-    bias: &'a [f32],
-    /// A residual begins where the tile does and has `n` elements a row.
-    epilogue: Epilogue<&'a [f32]>,
-    /// Whether GELU need only be as exact as bf16.
-    rough: bool,
-    n: usize,
-    /// Columns of the tile that the result has.
-    width: usize,
-    /// Elements of the result's rows.
-    stride: usize,
-}
+/// Rows of a panel's product that are finished at once: many, as each time costs, and so few that they are
+/// still in the first cache. A multiple of every tile's height.
+const STRETCH_ROWS: usize = 48;
 
-impl Last<'_> {
-    /// Adds the residual and the bias to a tile, applies the epilogue, writes to `out`.
-    #[inline]
-    fn finish<U: Number>(&self, device: &CpuDevice, tile: &[f32], out: &mut [U]) {
-        let columns = device.isa.tile().columns;
-        device.isa.each(
-            #[inline(always)]
-            || match columns {
-                // Constants, so that the compiler makes whole vectors of them.
-                32 => self.decoded::<32, U>(tile, out),
-                16 => self.decoded::<16, U>(tile, out),
-                _ => self.decoded::<8, U>(tile, out),
-            },
-        );
-    }
-
-    #[inline(always)]
-    fn decoded<const COLUMNS: usize, U: Number>(&self, tile: &[f32], out: &mut [U]) {
-        match self.whole {
-            None => self.apply::<COLUMNS, U>(tile, out, |_, _| {}),
-            Some(whole) => self.apply::<COLUMNS, U>(tile, out, whole.decode()),
-        }
-    }
-
-    #[inline(always)]
-    fn apply<const COLUMNS: usize, U: Number>(
-        &self,
-        tile: &[f32],
-        out: &mut [U],
-        decode: impl Fn(usize, &mut [f32; COLUMNS]),
-    ) {
-        match self.epilogue {
-            Epilogue::None | Epilogue::Residual(_) => self.each(tile, out, decode, |y| y),
-            Epilogue::Gelu if self.rough => self.each(tile, out, decode, cpu::gelu_rough),
-            Epilogue::Gelu => self.each(tile, out, decode, cpu::gelu),
-            Epilogue::Tanh => self.each(tile, out, decode, f32::tanh),
-        }
-    }
-
-    /// A row at a time, in arrays of its own: slices that might overlap would be asked about that
-    /// before every two vectors.
-    #[inline(always)]
-    fn each<const COLUMNS: usize, U: Number>(
-        &self,
-        tile: &[f32],
-        out: &mut [U],
-        decode: impl Fn(usize, &mut [f32; COLUMNS]),
-        function: impl Fn(f32) -> f32,
-    ) {
-        let bias: [f32; COLUMNS] = cpu::first(self.bias);
-        let rows = tile.as_chunks::<COLUMNS>().0.iter().zip(out.chunks_mut(self.stride));
-        for (row, (y, out)) in rows.enumerate() {
-            let mut y = *y;
-            decode(row, &mut y);
-            if let Epilogue::Residual(residual) = self.epilogue {
-                let residual: [f32; COLUMNS] = cpu::first(&residual[row * self.n..]);
-                for i in 0..COLUMNS {
-                    y[i] += residual[i];
-                }
-            }
-            let mut z = [U::zeroed(); COLUMNS];
-            for i in 0..COLUMNS {
-                z[i] = U::nearest(function(y[i] + bias[i]));
-            }
-            match out.first_chunk_mut::<COLUMNS>() {
-                Some(out) if self.width == COLUMNS => *out = z,
-                _ => out[..self.width].copy_from_slice(&z[..self.width]),
-            }
-        }
-    }
+/// What a task writes over and over: a panel's product, and where that is rounded, what it was before.
+#[derive(Default)]
+struct Stretch {
+    product: Vec<f32>,
+    wide: Vec<f32>,
 }
 
 /// Refuses weights that are not what their sizes say.
@@ -346,7 +274,8 @@ fn by_panels(
     let x = weights.matrix.left(device, x, &mut scratch);
     let mut parts = device.take(n.div_ceil(columns), m * columns);
     parts.data_mut().par_chunks_mut(m * columns).enumerate().for_each(|(panel, part)| {
-        weights.panel(device, &x, m, panel, epilogue, part, columns);
+        let stretch = &mut Stretch::default();
+        weights.panel(device, &x, m, panel, epilogue, part, columns, stretch);
     });
     for (panel, part) in parts.data().chunks_exact(m * columns).enumerate() {
         let first = panel * columns;

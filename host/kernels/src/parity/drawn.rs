@@ -3,7 +3,7 @@
 use super::cases::{EPILOGUES, attention_of, linear_of};
 use super::{Bench, Exactness, ParityError, numbers};
 use crate::device::{LinearWeights, NormWeights};
-use crate::{CpuDevice, Device, Epilogue, KernelError, Pooling, Precision, Sequences};
+use crate::{CpuDevice, Device, Epilogue, FeedForward, KernelError, Pooling, Precision, Sequences};
 
 /// A case's choices, byte by byte; 0 once there are no more.
 struct Draw<'a>(&'a [u8]);
@@ -92,9 +92,13 @@ fn feed_forward(device: &CpuDevice, m: usize, h: usize, wide: usize) -> Result<(
     let sum = device.linear(&between, &down, Epilogue::Residual(&x))?;
     let expected = device.layer_norm(&sum, None, &norm)?;
     let case = format!("{}: {m} rows of {h}, {wide} wide", device.name());
-    same("feed_forward", case.clone(), &device.feed_forward(&x, &up, &down, &norm)?, &expected)?;
+    let weights = || FeedForward { up: &up, down: &down, norm: &norm };
+    same("feed_forward", case.clone(), &device.feed_forward(&x, weights())?, &expected)?;
     let found = device.linear_norm(&between, &down, &x, &norm)?;
-    same("linear_norm", case, &found, &expected)
+    same("linear_norm", case.clone(), &found, &expected)?;
+    let expected = device.feed_forward(&expected, weights())?;
+    let found = device.attended(&between, &x, (&down, &norm), weights())?;
+    same("attended", case, &found, &expected)
 }
 
 fn self_attention(
