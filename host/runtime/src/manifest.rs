@@ -4,14 +4,16 @@
 //! and to this host. This host supports what trine's components use; anything else is refused by
 //! its name, never ignored.
 
+mod own;
+
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 use trine_inference::{DeviceChoice, PrecisionOption};
 
 use crate::RuntimeError;
+use own::Own;
 
 /// An application, checked.
 #[derive(Clone, Debug)]
@@ -111,7 +113,7 @@ impl Manifest {
         for known in ["version", "description", "authors"] {
             application.remove(known);
         }
-        let own = own(&mut application)?;
+        let Own { devices, precisions, writes } = Own::read(&mut application)?;
         nothing_left("application", &application)?;
         let variables = variables(&mut table)?;
         let routes = routes(&mut table)?;
@@ -125,7 +127,6 @@ impl Manifest {
                 ));
             }
         }
-        let Own { devices, precisions, writes } = own;
         Ok(Manifest { name, routes, components, variables, devices, precisions, writes })
     }
 
@@ -192,42 +193,6 @@ fn strings(
         read.insert(name, text);
     }
     Ok(read)
-}
-
-/// trine's table among the tools'.
-struct Own {
-    devices: BTreeMap<String, DeviceChoice>,
-    precisions: BTreeMap<String, PrecisionOption>,
-    writes: bool,
-}
-
-/// Other tools' tables are theirs.
-fn own(application: &mut Table) -> Result<Own, RuntimeError> {
-    let mut tools = sub_table(application, "tool")?;
-    let mut own = sub_table(&mut tools, "trine")?;
-    let (devices, precisions) = (choices(&mut own, "devices")?, choices(&mut own, "precisions")?);
-    let writes = match take(&mut own, "writes") {
-        None => false,
-        Some(Value::Boolean(writes)) => writes,
-        Some(_) => return refuse("application.tool.trine.writes must be true or false".to_owned()),
-    };
-    nothing_left("application.tool.trine", &own)?;
-    Ok(Own { devices, precisions, writes })
-}
-
-/// A table of models' names and what is chosen for them.
-fn choices<T: FromStr<Err = String>>(
-    own: &mut Table,
-    key: &str,
-) -> Result<BTreeMap<String, T>, RuntimeError> {
-    let choice = |(model, value): (String, Value)| {
-        let choice = value.as_str().ok_or("it is no text".to_owned()).and_then(str::parse);
-        match choice {
-            Ok(choice) => Ok((model, choice)),
-            Err(e) => refuse(format!("application.tool.trine.{key}, `{model}`: {e}")),
-        }
-    };
-    sub_table(own, key)?.into_iter().map(choice).collect()
 }
 
 fn variables(table: &mut Table) -> Result<BTreeMap<String, Variable>, RuntimeError> {

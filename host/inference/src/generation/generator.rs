@@ -384,11 +384,6 @@ impl GenerationRequest {
         Ok(())
     }
 
-    /// Tokens that may be written.
-    fn answer(&self) -> usize {
-        if self.logits { 1 } else { self.max_tokens }
-    }
-
     /// What was counted of one that was never begun.
     fn unread(&self) -> Usage {
         Usage { prompt_tokens: self.prompt.len(), ..Usage::default() }

@@ -36,6 +36,13 @@ pub struct GenerationRequest {
     pub logits: bool,
 }
 
+impl GenerationRequest {
+    /// Tokens that may be written.
+    fn answer(&self) -> usize {
+        if self.logits { 1 } else { self.max_tokens }
+    }
+}
+
 /// What an answer gives, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GenerationEvent {
