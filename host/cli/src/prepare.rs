@@ -10,8 +10,8 @@ use trine_runtime::{AppOptions, Preparing};
 const LARGE: u64 = 100 << 20;
 
 /// Makes what opening `bundle` on this machine would have to make first, and keeps it in the folder
-/// `compiled`. What goes wrong is a
-/// warning: the bundle is whole, and what is not ready is made when it is opened.
+/// `compiled`. What goes wrong is a warning: the bundle is whole, and what is not ready is made when it is
+/// opened.
 pub fn ahead(bundle: &Path, compiled: PathBuf, quiet: bool) {
     // What the bundle was built in is free by now.
     crate::heap::trim();
