@@ -25,7 +25,7 @@ fn reduce<const N: usize>(
             lanes[lane] = fold(lanes[lane], blocks.map(|block| block[lane]));
         }
     }
-    let joined = halve(lanes, join);
+    let joined = lanes.into_iter().reduce(join).unwrap_or(start);
     (whole..length).fold(joined, |value, at| fold(value, rows.map(|row| row[at])))
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
             lanes[lane] += block[lane];
         }
     }
-    let joined = halve(lanes, |a, b| a + b);
+    let joined = lanes.into_iter().reduce(|a, b| a + b).unwrap_or(0.0);
     tail.iter_mut().fold(joined, |sum, x| {
         *x = f(*x);
         sum + *x
