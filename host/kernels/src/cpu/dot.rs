@@ -5,8 +5,7 @@
 //! result is one chain over the words of k: whatever the tile's height, a row's result is the
 //! same bits, and in whole numbers the sum itself.
 
-use super::Bf16;
-use super::Isa;
+use super::{Bf16, Isa};
 
 /// A product's operands. `a`: [`Operands::rows`] rows of words, `a_stride` apart; `panel`: words
 /// `[k, 32]`; `out`: rows of 32 elements, `out_stride` apart.
@@ -98,8 +97,7 @@ impl<T> Operands<'_, T> {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::Bf16;
-    use super::Operands;
+    use super::{Bf16, Operands};
     use crate::cpu::tiles;
 
     /// Elements across a tile: two vectors, as [`crate::cpu::tile`] has it.
