@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +14,7 @@ use http::Request;
 use trine_node::{Node, OpenOptions, open};
 use trine_runtime::{AppOptions, Preparing};
 
-use crate::command::{Ended, run, trine_with_model};
+use crate::command::{Ended, run, signal, trine_with_model};
 use crate::fixture::{corpus, engine, limits, model, store};
 
 /// A folder with a bundle of the test documents, and a cache in which that is ready.
@@ -132,6 +133,20 @@ fn what_was_indexed_is_ready_and_changes_make_what_is_new() {
     prepared.told("add", &[corpus().to_str().unwrap()]);
     prepared.told("compact", &["--no-prepare"]);
     assert_eq!(prepared.kept(), second);
+}
+
+#[test]
+fn a_signal_ends_preparing_at_once_and_the_bundle_is_whole() {
+    let Some(prepared) = Prepared::copied() else { return };
+    fs::remove_dir_all(prepared.compiled()).unwrap();
+    let command = &mut prepared.command(&["compact"], &[]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(err.any(|line| line == "preparing: compiling components"));
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(err.count(), 0, "nothing is to be said");
+    prepared.open(anything);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub fn run(args: Index, common: &Common) -> Result<()> {
         started.elapsed().as_secs_f64()
     );
     if !args.no_prepare {
-        crate::prepare::ahead(&args.output, common.compiled()?, args.quiet);
+        crate::prepare::at_last(&args.output, common.compiled()?, args.quiet);
     }
     out!("ask it:   trine ask {} \"your question\"", args.output.display());
     out!("serve it: trine serve {}", args.output.display());

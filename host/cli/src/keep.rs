@@ -41,7 +41,7 @@ fn run(args: &ChangeArgs, change: Change, common: &Common) -> Result<()> {
     }
     let has_new_base = wants_folding || committed.is_some_and(|committed| committed.folded);
     if has_new_base && !args.no_prepare {
-        crate::prepare::ahead(&args.bundle, common.compiled()?, args.quiet);
+        crate::prepare::at_last(&args.bundle, common.compiled()?, args.quiet);
     }
     Ok(())
 }
@@ -50,7 +50,7 @@ pub fn compact(args: &Compact, common: &Common) -> Result<()> {
     let stop = crate::signals::interrupted()?;
     folded(&args.bundle, &options(common, false)?.folding, args.quiet, &stop)?;
     if !args.no_prepare {
-        crate::prepare::ahead(&args.bundle, common.compiled()?, args.quiet);
+        crate::prepare::at_last(&args.bundle, common.compiled()?, args.quiet);
     }
     Ok(())
 }

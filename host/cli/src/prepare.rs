@@ -25,6 +25,12 @@ pub fn ahead(bundle: &Path, compiled: PathBuf, quiet: bool) {
     }
 }
 
+/// The same as the last thing that a command does: Ctrl-C ends it at once, for all else is done.
+pub fn at_last(bundle: &Path, compiled: PathBuf, quiet: bool) {
+    crate::signals::all_is_kept();
+    ahead(bundle, compiled, quiet);
+}
+
 /// Says on standard error what is being made: on a terminal in one line that goes away.
 pub fn show(what: Preparing) {
     /// Tenths of an index that were told.

@@ -22,6 +22,14 @@ pub async fn told_to_stop() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
+/// Whether all that a command was asked for is kept, so that ending loses nothing.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// From here on a signal that [`interrupted`] waits for ends the process at once.
+pub fn all_is_kept() {
+    KEPT.store(true, Ordering::Relaxed);
+}
+
 /// A flag that Ctrl-C (or SIGTERM) sets; a second one ends the process at once.
 pub fn interrupted() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
@@ -35,9 +43,11 @@ pub fn interrupted() -> Result<Arc<AtomicBool>> {
         .spawn(move || {
             runtime.block_on(async {
                 told_to_stop().await;
-                eprintln!("stopping; once more to stop at once");
-                set.store(true, Ordering::Relaxed);
-                told_to_stop().await;
+                if !KEPT.load(Ordering::Relaxed) {
+                    eprintln!("stopping; once more to stop at once");
+                    set.store(true, Ordering::Relaxed);
+                    told_to_stop().await;
+                }
                 std::process::exit(130);
             });
         })
