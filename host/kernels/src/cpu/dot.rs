@@ -24,10 +24,6 @@ pub(super) struct Whole<'a> {
     pub(super) stride: usize,
 }
 
-impl Whole<'_> {
-    fn fetch(&self, _top: usize, _rows: usize) {}
-}
-
 impl Isa {
     /// `out = a * panel` of pairs of bf16, summed in f32, finished. Inputs and sums below 1.2e-38 count as 0.
     ///
@@ -175,6 +171,9 @@ pub(super) mod avx512 {
     }
 
     impl Whole<'_> {
+        /// Nothing else is read.
+        fn fetch(&self, _top: usize, _rows: usize) {}
+
         #[inline]
         #[target_feature(enable = "avx512f")]
         fn store<const ROWS: usize>(&mut self, top: usize, sums: [[__m512i; 2]; ROWS]) {

@@ -1,5 +1,7 @@
 //! What follows a product of bf16, done to each tile of it while that is in registers.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nothing else has tiles of it"))]
+
 use super::Bf16;
 
 /// Elements across a tile.
