@@ -64,9 +64,20 @@ pub(crate) fn sum_of_squares(x: &[f32]) -> f32 {
     reduce([x], 0.0, |sum, [x]| sum + x * x, |lanes| halve(lanes, |a, b| a + b))
 }
 
-/// Puts `f(x)` in the place of each `x`, and adds those up, one lane after another.
+/// Puts `f(x)` in the place of each `x`, and adds those up as [`sum`] does.
 #[inline(always)]
 pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
+    map_and_join(x, f, |lanes| halve(lanes, |a, b| a + b))
+}
+
+/// [`map_and_sum`], one lane after another.
+#[inline(always)]
+pub(crate) fn map_and_sum_in_order(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
+    map_and_join(x, f, |lanes| lanes.iter().sum())
+}
+
+#[inline(always)]
+fn map_and_join(x: &mut [f32], f: impl Fn(f32) -> f32, join: impl Fn([f32; LANES]) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (blocks, tail) = x.as_chunks_mut::<LANES>();
     for block in blocks {
@@ -75,7 +86,7 @@ pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
             lanes[lane] += block[lane];
         }
     }
-    let joined = lanes.into_iter().reduce(|a, b| a + b).unwrap_or(0.0);
+    let joined = join(lanes);
     tail.iter_mut().fold(joined, |sum, x| {
         *x = f(*x);
         sum + *x
@@ -206,6 +217,7 @@ mod tests {
             let mut doubled = x.clone();
             assert_eq!(map_and_sum(&mut doubled, |x| 2.0 * x), 2.0 * super::sum(&x), "{length}");
             assert!(doubled.iter().zip(&x).all(|(double, x)| *double == 2.0 * x));
+            assert_eq!(map_and_sum_in_order(&mut doubled, |x| x / 2.0), super::sum(&x), "{length}");
             for at in 0..length {
                 for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     let mut x = x.clone();

@@ -39,7 +39,9 @@ pub(crate) use finish::{Finish, Places, Step};
 pub(crate) use gelu::{gelu, gelu_rough};
 pub(crate) use int8::{MOST_INPUTS, WholeNumbers};
 pub use isa::Isa;
-pub(crate) use math::{dot, exp, exp2_rough, first, map_and_sum, max, sum, sum_of_squares};
+pub(crate) use math::{
+    dot, exp, exp2_rough, first, map_and_sum, map_and_sum_in_order, max, sum, sum_of_squares,
+};
 pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
 pub(crate) use panel::{Operands, PANEL, PANEL_ROWS, Stored, fetch};
