@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use trine_guest_nn::bindings::trine::rag::types::{Error, Ranked};
-use trine_guest_nn::spans::{QUESTION, Spans};
+use trine_guest_nn::spans::{QUESTION, Span, Spans};
 use trine_index::setup::{Calibration, ReaderSetup};
 use trine_text::tokens::{Encoder, Window, Windows};
 
@@ -23,8 +23,8 @@ pub struct Reading {
     pub candidate: usize,
     /// Its bytes in the sentence's plain text.
     pub span: Range<usize>,
-    /// Its logits, less those of no answer.
-    pub margin: f32,
+    /// The logarithm of the odds that what was read answers.
+    pub odds: f32,
 }
 
 /// Reads a question's passages.
@@ -71,15 +71,15 @@ impl Reader<'_> {
         });
         let readings = windows.iter().zip(best).filter_map(|((page, window), best)| {
             let reading = page.reading(window, best?)?;
-            Some((self.weigh(reading.margin, passages[page.passage].score), reading))
+            Some((self.weigh(reading.odds, passages[page.passage].score), reading))
         });
         Ok(readings.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, reading)| reading))
     }
 
     /// What spans of several passages are compared by: their part of the evidence.
-    fn weigh(&self, margin: f32, passage: f32) -> f32 {
+    fn weigh(&self, odds: f32, passage: f32) -> f32 {
         let Calibration { span, passage: weight, .. } = self.setup.calibration;
-        span * margin + weight * passage
+        span * odds + weight * passage
     }
 }
 
@@ -90,13 +90,13 @@ impl Page {
     }
 
     /// Tokens of a window as bytes of their sentence.
-    fn reading(&self, window: &Window, (span, margin): (Range<usize>, f32)) -> Option<Reading> {
-        let (from, to) = (window.places.get(span.start)?, window.places.get(span.end - 1)?);
+    fn reading(&self, window: &Window, Span { tokens, odds, .. }: Span) -> Option<Reading> {
+        let (from, to) = (window.places.get(tokens.start)?, window.places.get(tokens.end - 1)?);
         let (candidate, range) = self.sentences.get(self.sentence_of(from))?;
         // Tokens lie within sentences, but for a space that some tokenizers count to the next word.
         let start = from.start.max(range.start) - range.start;
         let end = to.end.min(range.end).saturating_sub(range.start).max(start);
-        Some(Reading { candidate: *candidate, span: start..end, margin })
+        Some(Reading { candidate: *candidate, span: start..end, odds })
     }
 }
 
@@ -144,7 +144,8 @@ mod tests {
         let window = Window { encoded, begin: 1, places };
         let parts: Vec<usize> = window.places.iter().map(|p| pages[0].sentence_of(p)).collect();
         assert_eq!(parts, [0, 0, 1, 1]);
-        let reading = pages[0].reading(&window, (2..4, 5.5)).unwrap();
-        assert_eq!((reading.candidate, reading.span, reading.margin), (1, 0..10, 5.5));
+        let span = Span { tokens: 2..4, margin: 4.0, odds: 5.5 };
+        let reading = pages[0].reading(&window, span).unwrap();
+        assert_eq!((reading.candidate, reading.span, reading.odds), (1, 0..10, 5.5));
     }
 }

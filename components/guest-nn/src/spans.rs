@@ -12,6 +12,19 @@ pub const QUESTION: usize = 64;
 /// Tokens of the longest answer.
 const LONGEST: usize = 40;
 
+/// What a reader says of a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// The tokens of the window's stretch whose logits are largest together.
+    pub tokens: Range<usize>,
+    /// Those logits, less the ones of no answer.
+    pub margin: f32,
+    /// The logarithm of the odds that anything in the window answers: all its tokens' probabilities of
+    /// being first, and of being last, against those of no answer. It tells answerable questions from
+    /// others better than the margin does, as an answer may have several bounds that are nearly as good.
+    pub odds: f32,
+}
+
 /// The logits of some windows, row by row.
 pub struct Spans {
     width: usize,
@@ -45,18 +58,20 @@ impl Spans {
         Ok(Spans { width, starts: logits("start_logits")?, ends: logits("end_logits")? })
     }
 
-    /// Of each window the span whose logits are largest together, as tokens of its stretch, and its
-    /// margin: those logits less the ones of no answer. No span crosses from one part of the text into
-    /// another, where `part_of` gives each window's tokens their parts. None where a window has no token.
+    /// Of each window the best span. None crosses from one part of the text into another, where
+    /// `part_of` gives each window's tokens their parts. None where a window has no token.
     pub fn best<'a>(
         &'a self,
         windows: &'a [&Window],
         part_of: impl Fn(usize) -> Vec<usize> + 'a,
-    ) -> impl Iterator<Item = Option<(Range<usize>, f32)>> + 'a {
+    ) -> impl Iterator<Item = Option<Span>> + 'a {
         let width = self.width.max(1);
         let rows = self.starts.chunks_exact(width).zip(self.ends.chunks_exact(width));
         windows.iter().zip(rows).enumerate().map(move |(number, (window, (starts, ends)))| {
-            best(&part_of(number), window.begin, starts, ends)
+            let parts = part_of(number);
+            let (tokens, margin) = best(&parts, window.begin, starts, ends)?;
+            let odds = |logits| odds(logits, window.begin, parts.len());
+            Some(Span { tokens, margin, odds: odds(starts) + odds(ends) })
         })
     }
 }
@@ -83,9 +98,28 @@ fn best(
     best
 }
 
+/// The logarithm of the odds of `count` tokens, from `begin` on, against the first one.
+fn odds(logits: &[f32], begin: usize, count: usize) -> f32 {
+    let inside = logits.get(begin..).unwrap_or_default();
+    let inside = &inside[..count.min(inside.len())];
+    let most = inside.iter().copied().fold(f32::MIN, f32::max);
+    let sum: f32 = inside.iter().map(|logit| (logit - most).exp()).sum();
+    most + sum.ln() - logits.first().copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn odds_are_of_all_tokens_against_none() {
+        // Three times as likely as none, in two tokens.
+        let logits = [0.5, 9.0, 0.5, 0.5 + 2f32.ln(), 9.0];
+        assert!((odds(&logits, 2, 2) - 3f32.ln()).abs() < 1e-6);
+        let far = [-3e38, 0.0, 3e38];
+        assert!(odds(&far, 1, 2) > 1e38, "no sum overflows before the difference does");
+        assert!((odds(&[0.0, 1.0], 1, 9) - 1.0).abs() < 1e-6, "a row that is too short");
+    }
 
     #[test]
     fn spans_stay_within_a_part() {

@@ -131,8 +131,8 @@ pub struct ReaderSetup {
 }
 
 /// Evidence that a span answers, as the logistic function of
-/// `bias + span · s + passage · r + sentence · c`: `s` the span's logits less those of no answer, `r`
-/// the reranker's score of its passage, `c` the score of its sentence.
+/// `bias + span · s + passage · r + sentence · c`: `s` the logarithm of the reader's odds that the passage
+/// answers, `r` the reranker's score of its passage, `c` the score of its sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Added.

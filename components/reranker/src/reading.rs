@@ -53,8 +53,8 @@ impl Reading<'_> {
         let spans = Spans::read(&self.setup.graph, &windows)?;
         let best = spans.best(&windows, |number| vec![0; windows[number].places.len()]);
         for ((at, _), best) in read.iter().zip(best) {
-            if let Some((_, margin)) = best {
-                scores[*at] += self.setup.weight * probability(margin);
+            if let Some(best) = best {
+                scores[*at] += self.setup.weight * probability(best.margin);
             }
         }
         Ok(())

@@ -80,15 +80,7 @@ impl Answering {
             (!compared.is_empty()).then(|| Resamples::of(&[column]))
         };
         let (exact, f1) = (percent(|l| l.exact), percent(|l| l.f1));
-        let squad2 = |of: fn(&Likeness) -> f64| {
-            let right = |o: &Outcome| match (o.answerable, o.evidence >= threshold) {
-                (true, true) => o.likeness.as_ref().map(of),
-                (true, false) => o.likeness.map(|_| 0.0),
-                (false, reaches) => Some(f64::from(u8::from(!reaches))),
-            };
-            let scores: Vec<f64> = outcomes.iter().filter_map(right).collect();
-            (!compared.is_empty()).then(|| 100.0 * mean(&scores))
-        };
+        let squad2 = |of| (!compared.is_empty()).then(|| 100.0 * squad2(outcomes, threshold, of));
         Answering {
             questions: with.len(),
             unanswerable: without.len(),
@@ -111,6 +103,55 @@ impl Answering {
             citations_wrong: 0,
         }
     }
+}
+
+/// What a threshold of evidence would give.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OperatingPoint {
+    /// The evidence under which there is no answer.
+    pub threshold: f64,
+    /// The share of answerable questions that are answered, rightly or not.
+    pub answerable_coverage: f64,
+    /// The share of unanswerable questions that are not.
+    pub unanswerable_refused: f64,
+    /// F1 as SQuAD 2.0 counts it, a percentage.
+    pub squad2_f1: f64,
+}
+
+/// Thresholds among the evidence of `outcomes`, each under another tenth of them, the lowest first; none
+/// where either kind of question is missing.
+pub fn operating_points(outcomes: &[Outcome]) -> Vec<OperatingPoint> {
+    let (with, without): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.answerable);
+    if with.is_empty() || without.is_empty() {
+        return vec![];
+    }
+    let mut evidence: Vec<f64> = outcomes.iter().map(|o| o.evidence).collect();
+    evidence.sort_by(f64::total_cmp);
+    let mut thresholds: Vec<f64> = (0..10).map(|n| evidence[n * evidence.len() / 10]).collect();
+    thresholds.retain(|threshold| threshold.is_finite());
+    thresholds.dedup();
+    let point = |threshold| {
+        let reach = |some: &[&Outcome]| some.iter().filter(|o| o.evidence >= threshold).count();
+        OperatingPoint {
+            threshold,
+            answerable_coverage: share(reach(&with), with.len()),
+            unanswerable_refused: 1.0 - share(reach(&without), without.len()),
+            squad2_f1: 100.0 * squad2(outcomes, threshold, |l| l.f1),
+        }
+    };
+    thresholds.into_iter().map(point).collect()
+}
+
+/// The mean over questions of a likeness where one is answered that should be, 0 where it is not, and 1
+/// where one is not that should not be.
+fn squad2(outcomes: &[Outcome], threshold: f64, of: fn(&Likeness) -> f64) -> f64 {
+    let right = |o: &Outcome| match (o.answerable, o.evidence >= threshold) {
+        (true, true) => o.likeness.as_ref().map(of),
+        (true, false) => o.likeness.map(|_| 0.0),
+        (false, reaches) => Some(f64::from(u8::from(!reaches))),
+    };
+    let scores: Vec<f64> = outcomes.iter().filter_map(right).collect();
+    scores.iter().sum::<f64>() / scores.len().max(1) as f64
 }
 
 /// How often one of `above` is greater than one of `below`, ties counting half (Mann and Whitney,
@@ -138,8 +179,4 @@ pub fn auroc(
 /// 0 of nothing.
 fn share(part: usize, of: usize) -> f64 {
     if of == 0 { 0.0 } else { part as f64 / of as f64 }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }

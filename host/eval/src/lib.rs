@@ -25,7 +25,7 @@ mod run;
 mod squad;
 mod study;
 
-pub use answers::{Answering, Outcome, auroc};
+pub use answers::{Answering, OperatingPoint, Outcome, auroc, operating_points};
 pub use bootstrap::{Difference, Interval, RESAMPLES, Resamples};
 pub use collection::{Answer, Collection, Document, Documents, Query, Question};
 pub use error::{Error, Result};

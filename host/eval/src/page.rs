@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::Latency;
 use crate::bootstrap::{Difference, Interval, RESAMPLES};
 use crate::chart::{Chart, Point, Scale, Series};
 use crate::study::{Answered, Comparison, Loss, Measure, Mistake, Row, Study};
+use crate::{Latency, OperatingPoint};
 
 /// Differences less likely than this by chance are coloured.
 const SIGNIFICANT: f64 = 0.05;
@@ -210,7 +210,7 @@ fn losses(comparison: &Comparison, out: &mut String) {
 }
 
 fn answers(answered: &Answered, out: &mut String) {
-    let Answered { gold_passage, answering, latency_ms, mistakes } = answered;
+    let Answered { gold_passage, answering, operating_points, latency_ms, mistakes } = answered;
     let given = if *gold_passage { "the passage that answers" } else { "what was retrieved" };
     let _ = write!(
         out,
@@ -231,6 +231,11 @@ fn answers(answered: &Answered, out: &mut String) {
         row(out, &[&escaped(name), &text]);
     }
     out.push_str("</table></div>");
+    if !operating_points.is_empty() {
+        let caption = "What a threshold of evidence gives: the share of answerable questions that are \
+                       answered, and of the others that are refused";
+        show(caption, &thresholds(operating_points), out);
+    }
     out.push_str(
         "<h2>Latency of answers</h2><p>Milliseconds of each stage, as replies tell them.</p>",
     );
@@ -240,6 +245,27 @@ fn answers(answered: &Answered, out: &mut String) {
     }
     out.push_str("</table></div>");
     self::mistakes(mistakes, out);
+}
+
+fn thresholds(points: &[OperatingPoint]) -> Chart<'static> {
+    let series = |name: &str, of: fn(&OperatingPoint) -> f64| {
+        let point = |(place, point)| {
+            let value = of(point);
+            Point { place, value, low: value, high: value }
+        };
+        Series { name: name.to_owned(), points: points.iter().enumerate().map(point).collect() }
+    };
+    Chart {
+        x: "threshold",
+        y: "share",
+        places: points.iter().map(|point| format!("{:.3}", point.threshold)).collect(),
+        series: vec![
+            series("answered", |p| p.answerable_coverage),
+            series("refused", |p| p.unanswerable_refused),
+            series("SQuAD 2.0 F1", |p| p.squad2_f1 / 100.0),
+        ],
+        scale: Scale::Linear,
+    }
 }
 
 fn mistakes(mistakes: &[Mistake], out: &mut String) {

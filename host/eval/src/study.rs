@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::bootstrap::{Difference, Interval, Resamples};
 use crate::{
-    Answering, Evaluation, Judgements, Latency, Metrics, Qrels, Query, Result, Run, evaluate,
+    Answering, Evaluation, Judgements, Latency, Metrics, OperatingPoint, Qrels, Query, Result, Run,
+    evaluate,
 };
 
 /// Depths at which recall is drawn.
@@ -127,6 +128,8 @@ pub struct Answered {
     /// The figures.
     #[serde(flatten)]
     pub answering: Answering,
+    /// What other thresholds would give.
+    pub operating_points: Vec<OperatingPoint>,
     /// What each stage took, by its name.
     pub latency_ms: BTreeMap<&'static str, Latency>,
     /// Wrong answers, those with the strongest evidence first.

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use trine_eval::{Answering, Latency, Likeness, Outcome, auroc, likeness, normalized};
+use trine_eval::{
+    Answering, Latency, Likeness, Outcome, auroc, likeness, normalized, operating_points,
+};
 
 #[derive(Deserialize)]
 struct Case {
@@ -62,6 +64,24 @@ fn abstaining_is_right_where_nothing_answers() {
     assert!((found.context_recall - 2.0 / 3.0).abs() < 1e-9);
     // 3 + 2 + 1 of 9 pairs.
     assert!((found.answerable_auroc.unwrap() - 6.0 / 9.0).abs() < 1e-9);
+}
+
+#[test]
+fn thresholds_are_those_of_the_outcomes() {
+    let answered = |at: u32| outcome(true, Some((1.0, 1.0)), f64::from(at) / 20.0);
+    let refused = |at: u32| outcome(false, None, f64::from(at) / 20.0);
+    // The weakest half is unanswerable, but for one that was abstained from at any threshold.
+    let mut outcomes: Vec<Outcome> = (0..10).map(refused).chain((10..20).map(answered)).collect();
+    outcomes[0].evidence = f64::NEG_INFINITY;
+    let points = operating_points(&outcomes);
+    assert_eq!(points.len(), 9, "the lowest is no threshold");
+    let best = points.iter().find(|point| point.threshold == 0.5).unwrap();
+    let whole = (best.answerable_coverage, best.unanswerable_refused, best.squad2_f1);
+    assert_eq!(whole, (1.0, 1.0, 100.0));
+    let last = points.last().unwrap();
+    assert!((last.answerable_coverage - 0.2).abs() < 1e-9 && last.squad2_f1 < 61.0, "{last:?}");
+    assert_eq!(operating_points(&outcomes[..10]), []);
+    assert_eq!(operating_points(&vec![outcomes[15].clone(); 3]), []);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use trine_eval::{
-    Answered, Answering, Comparison, Latency, Measured, Mistake, Qrels, Query, Resamples, Run,
-    Study,
+    Answered, Answering, Comparison, Latency, Likeness, Measured, Mistake, Outcome, Qrels, Query,
+    Resamples, Run, Study, operating_points,
 };
 
 /// Values that look drawn, without a generator: their means differ as their offsets do.
@@ -94,6 +94,11 @@ fn rankings_are_held_against_the_baseline() {
     assert_eq!((loss.first_before.as_str(), loss.first_after.as_str()), ("right", "wrong"));
 }
 
+fn outcome(answerable: bool, evidence: f64) -> Outcome {
+    let likeness = answerable.then_some(Likeness { exact: 1.0, f1: 1.0 });
+    Outcome { likeness, answerable, evidence, gold_read: true }
+}
+
 #[test]
 fn the_page_shows_all_of_it_and_loads_nothing() {
     let mistake = Mistake {
@@ -106,6 +111,7 @@ fn the_page_shows_all_of_it_and_loads_nothing() {
     let answered = Answered {
         gold_passage: true,
         answering: Answering::of(&[], 0.5),
+        operating_points: operating_points(&[outcome(true, 0.7), outcome(false, 0.2)]),
         latency_ms: BTreeMap::new(),
         mistakes: vec![mistake],
     };
@@ -130,7 +136,7 @@ fn the_page_shows_all_of_it_and_loads_nothing() {
     ] {
         assert!(html.contains(part), "the page lacks {part}");
     }
-    assert_eq!(html.matches("<svg").count(), 3);
+    assert_eq!(html.matches("<svg").count(), 4);
     for element in ["svg", "table", "tr", "td", "th", "g", "text", "div", "figure", "main"] {
         let opened = html.matches(&format!("<{element}>")).count()
             + html.matches(&format!("<{element} ")).count();

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use trine_eval::{
     Answered, Answering, Collection, Latency, Likeness, Mistake, Outcome, Question, likeness,
+    operating_points,
 };
 use trine_node::Node;
 
@@ -152,6 +153,7 @@ impl Collected {
         Ok(Answered {
             gold_passage,
             answering,
+            operating_points: operating_points(&self.outcomes),
             latency_ms: self.times.into_iter().filter_map(latency).collect(),
             mistakes: self.mistakes,
         })
