@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu::{self, CpuBuffer, CpuDevice, Number, Tile, tiles};
+use crate::cpu::{self, CpuBuffer, CpuDevice, Finish, Number, Places, Rows, Step, Tile, tiles};
 use crate::pool::covers;
 use crate::{Epilogue, KernelError, Sequences, linear};
 
@@ -161,8 +161,8 @@ struct Shape<'a> {
 struct Scratch {
     /// Of some rows, each a whole number of panels wide.
     scores: Vec<f32>,
-    /// Of each of the rows.
-    sums: Vec<f32>,
+    /// One over the sum of each of the rows.
+    factors: Vec<f32>,
     /// The queries or the weights of the rows, as a left operand.
     words: Vec<u32>,
     /// The rows' part of the context, a panel of it.
@@ -197,9 +197,8 @@ impl Shape<'_> {
         let (key, value) = (self.hidden + head * d, 2 * self.hidden + head * d);
         let length = qkv.len() / (3 * self.hidden);
         let (keys, values) = part.split_at_mut(self.panel_words(length).0);
-        let token = |at: usize| &qkv[at * 3 * self.hidden..];
-        arithmetic.pack_columns(length, d, |at| &token(at)[key..], keys);
-        arithmetic.pack_rows(d, length, |at| &token(at)[value..][..d], values);
+        arithmetic.pack_columns(length, d, (&qkv[key..], 3 * self.hidden), keys);
+        arithmetic.pack_rows(d, length, (&qkv[value..], 3 * self.hidden), values);
     }
 
     /// A sequence's tokens `x` `[length, k]` to its context, all by the thread that calls.
@@ -247,8 +246,8 @@ impl Shape<'_> {
         let most = rows.min(BLOCK_ROWS);
         let mut scratch = Scratch {
             scores: vec![0.0; most * length.next_multiple_of(columns)],
-            sums: vec![0.0; most],
-            words: vec![0; most * arithmetic.words(length.max(d))],
+            factors: vec![0.0; most],
+            words: vec![0; most * arithmetic.words(length.next_multiple_of(columns).max(d))],
             context: vec![0.0; most * columns],
         };
         for (head, packed) in sequence.packed.chunks_exact(keys + values).enumerate() {
@@ -263,7 +262,8 @@ impl Shape<'_> {
         }
     }
 
-    /// `exp(Q Kᵀ / sqrt(d) - max)` of some rows into the scores, and each row's sum.
+    /// `exp(Q Kᵀ / sqrt(d) - max)` of some rows, into the words where a product of pairs follows and else
+    /// into the scores, and one over each row's sum.
     fn probabilities<T: Number>(
         &self,
         height: usize,
@@ -274,30 +274,35 @@ impl Shape<'_> {
     ) {
         let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
-        let Scratch { scores, sums, words, .. } = scratch;
+        let Scratch { scores, factors, words, .. } = scratch;
         let query = arithmetic.rows(query, 3 * self.hidden, (height, self.d), words);
         for (index, panel) in keys.chunks_exact(arithmetic.words(self.d) * columns).enumerate() {
             arithmetic.multiply(query, (0, height), panel, &mut scores[index * columns..], stride);
         }
         let scale = 1.0 / (self.d as f32).sqrt();
-        self.device.isa.each(
+        let (isa, factors) = (self.device.isa, &mut factors[..height]);
+        if arithmetic.is_pairs() {
+            return isa.weights((scores, stride), length, scale * LOG2_E, words, factors);
+        }
+        isa.each(
             #[inline(always)]
             || {
-                for (row, sum) in scores.chunks_exact_mut(stride).zip(sums).take(height) {
+                for (row, factor) in scores.chunks_exact_mut(stride).zip(factors) {
                     let row = &mut row[..length];
                     let most = cpu::max(row);
-                    *sum = if arithmetic.is_f32() {
+                    let sum = if arithmetic.is_f32() {
                         cpu::map_and_sum(row, |x| cpu::exp((x - most) * scale))
                     } else {
                         let scale = scale * LOG2_E;
                         cpu::map_and_sum(row, |x| cpu::exp2_rough((x - most) * scale))
                     };
+                    *factor = 1.0 / sum;
                 }
             },
         );
     }
 
-    /// `scores V / sums` of some rows into `out`, whose rows are `hidden` apart.
+    /// The weights times V, each row times its factor, into `out`, whose rows are `hidden` apart.
     fn weigh(
         &self,
         height: usize,
@@ -308,20 +313,29 @@ impl Shape<'_> {
     ) {
         let (columns, arithmetic) = (self.tile.columns, self.device.arithmetic);
         let stride = length.next_multiple_of(columns);
-        let Scratch { scores, sums, words, context } = scratch;
-        let weights = arithmetic.rows(&scores[..], stride, (height, length), words);
+        let Scratch { scores, factors, words, context } = scratch;
+        let weights = match arithmetic.is_pairs() {
+            true => Rows { words, stride: stride / 2 },
+            false => arithmetic.rows(scores, stride, (height, length), words),
+        };
         for (index, panel) in values.chunks_exact(arithmetic.words(length) * columns).enumerate() {
-            arithmetic.multiply(weights, (0, height), panel, context, columns);
             let first = index * columns;
             let width = columns.min(self.d - first);
-            let rows = context.chunks_exact(columns).zip(&*sums).enumerate().take(height);
+            if arithmetic.is_pairs() && width == columns {
+                let (step, out) = (Step::Scale(factors), Places::F32(&mut out[first..]));
+                let out = &mut Finish { step, out, stride: self.hidden };
+                arithmetic.finish(weights, (0, height), panel, out);
+                continue;
+            }
+            arithmetic.multiply(weights, (0, height), panel, context, columns);
+            let rows = context.chunks_exact(columns).zip(&*factors).enumerate().take(height);
             self.device.isa.each(
                 #[inline(always)]
                 || {
-                    for (row, (context, sum)) in rows {
+                    for (row, (context, factor)) in rows {
                         let out = &mut out[row * self.hidden + first..][..width];
                         for (out, x) in out.iter_mut().zip(context) {
-                            *out = x / sum;
+                            *out = x * factor;
                         }
                     }
                 },

@@ -122,8 +122,12 @@ impl BlockMatrix {
             for (lane, row) in rows.chunks_exact_mut(self.k).enumerate() {
                 self.read(first + lane, row);
             }
-            let column = |lane: usize| &rows[lane * self.k..];
-            arithmetic.pack_columns(filled, self.k, column, bytemuck::cast_slice_mut(panel));
+            arithmetic.pack_columns(
+                filled,
+                self.k,
+                (&rows[..], self.k),
+                bytemuck::cast_slice_mut(panel),
+            );
         });
         lines
     }

@@ -5,7 +5,7 @@
 
 use super::bf16::{self, Number};
 use super::dot::Operands;
-use super::{Isa, Precision, Tile, tiles};
+use super::{Finish, Isa, Precision, Tile, tiles};
 
 /// f32 or bf16 products by the instructions there are.
 #[derive(Clone, Copy, Debug)]
@@ -118,13 +118,13 @@ impl Arithmetic {
         Some((bytemuck::try_cast_slice(whole).ok()?, stride / per_word))
     }
 
-    /// A matrix `[k, n]`, given as columns of length `k`, as panels; the last one is filled up with
-    /// zeros.
-    pub(crate) fn pack_columns<'a, T: Number>(
+    /// A matrix `[k, n]`, given as columns of length `k` that are `stride` apart, as panels; the last one is
+    /// filled up with zeros.
+    pub(crate) fn pack_columns<T: Number>(
         self,
         n: usize,
         k: usize,
-        column: impl Fn(usize) -> &'a [T],
+        (x, stride): (&[T], usize),
         panels: &mut [u32],
     ) {
         if k == 0 {
@@ -136,20 +136,9 @@ impl Arithmetic {
         for (index, panel) in panels.chunks_exact_mut(width * columns).enumerate() {
             let first = index * columns;
             let filled = columns.min(n.saturating_sub(first));
-            self.isa.each(
-                #[inline(always)]
-                || {
-                    for (lane, words) in words.chunks_exact_mut(width).take(filled).enumerate() {
-                        self.convert(&column(first + lane)[..k], words);
-                    }
-                    for (at, row) in panel.chunks_exact_mut(columns).enumerate() {
-                        let lanes = words[at..].iter().step_by(width);
-                        let (row, rest) = row.split_at_mut(filled);
-                        row.iter_mut().zip(lanes).for_each(|(place, word)| *place = *word);
-                        rest.fill(0);
-                    }
-                },
-            );
+            let x = x.get(first * stride..).unwrap_or_default();
+            let rows = self.rows(x, stride, (filled, k), &mut words);
+            self.isa.turn((rows.words, rows.stride), (filled, width), panel, columns);
         }
     }
 
@@ -182,17 +171,22 @@ impl Arithmetic {
         }
     }
 
-    /// A matrix `[k, n]`, given as rows of length `n`, as panels; the last one is filled up with
-    /// zeros.
-    pub(crate) fn pack_rows<'a, T: Number>(
+    /// A matrix `[k, n]`, given as rows of length `n` that are `stride` apart, as panels; the last one is
+    /// filled up with zeros.
+    pub(crate) fn pack_rows<T: Number>(
         self,
         n: usize,
         k: usize,
-        row: impl Fn(usize) -> &'a [T],
+        (x, stride): (&[T], usize),
         panels: &mut [u32],
     ) {
-        if k == 0 {
-            return;
+        if self.is_pairs() {
+            let mut words = Vec::new();
+            if self.as_words(x, stride, n).is_none() {
+                words.resize(k * self.words(n), 0);
+            }
+            let rows = self.rows(x, stride, (k, n), &mut words);
+            return self.isa.interleave((rows.words, rows.stride), (k, n), panels);
         }
         let columns = self.tile().columns;
         self.isa.each(
@@ -201,20 +195,10 @@ impl Arithmetic {
                 for (index, panel) in panels.chunks_exact_mut(self.words(k) * columns).enumerate() {
                     let first = index * columns;
                     let filled = columns.min(n - first);
-                    let part = |at: usize| &row(at)[first..][..filled];
-                    for (at, words) in panel.chunks_exact_mut(columns).enumerate() {
+                    for (x, words) in x.chunks(stride).zip(panel.chunks_exact_mut(columns)) {
                         let (words, rest) = words.split_at_mut(filled);
+                        self.convert_singly(&x[first..][..filled], words);
                         rest.fill(0);
-                        if self.numbers != Numbers::Pairs {
-                            self.convert_singly(part(at), words);
-                        } else if 2 * at + 1 < k {
-                            let pairs = part(2 * at).iter().zip(part(2 * at + 1));
-                            let places = words.iter_mut().zip(pairs);
-                            places.for_each(|(w, (&a, &b))| *w = bf16::pair(a, b));
-                        } else {
-                            let places = words.iter_mut().zip(part(2 * at));
-                            places.for_each(|(w, &x)| *w = bf16::pair(x, T::zeroed()));
-                        }
                     }
                 }
             },
@@ -235,11 +219,10 @@ impl Arithmetic {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        let (words, a_stride) = (&a.words[top * a.stride..], a.stride);
-        if self.numbers == Numbers::Pairs {
-            let rows = height;
-            self.isa.multiply_bf16(Operands { rows, a: words, a_stride, panel, out, out_stride });
+        if self.is_pairs() {
+            self.finish(a, (top, height), panel, &mut Finish::none(out, out_stride));
         } else {
+            let (words, a_stride) = (&a.words[top * a.stride..], a.stride);
             let (a, panel): (&[f32], _) =
                 (bytemuck::cast_slice(words), bytemuck::cast_slice(panel));
             for (top, height) in tiles(height, self.tile().rows) {
@@ -247,5 +230,20 @@ impl Arithmetic {
                 self.isa.multiply(height, a, a_stride, panel, out, out_stride);
             }
         }
+    }
+
+    /// `out = f(a * panel)` of the rows `top..top + height`.
+    ///
+    /// # Panics
+    /// Where [`Arithmetic::is_pairs`] is false, and when a slice is too short.
+    pub(crate) fn finish(
+        self,
+        a: Rows,
+        (top, rows): (usize, usize),
+        panel: &[u32],
+        out: &mut Finish,
+    ) {
+        let (a, a_stride) = (&a.words[top * a.stride..], a.stride);
+        self.isa.multiply_bf16(Operands { rows, a, a_stride, panel, out });
     }
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::Places;
+
 /// A bf16 in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
@@ -18,10 +20,8 @@ pub(crate) trait Number: Pod + Sync + Send {
     fn nearest(x: f32) -> Self;
     /// As f32, which is exact.
     fn widen(x: &[Self]) -> Cow<'_, [f32]>;
-    /// The same place, where it is one of bf16.
-    fn as_bf16(_: &mut [Self]) -> Option<&mut [Bf16]> {
-        None
-    }
+    /// The same places, as those of the type that they are of.
+    fn places(x: &mut [Self]) -> Places<'_>;
 }
 
 impl Number for f32 {
@@ -37,6 +37,10 @@ impl Number for f32 {
 
     fn widen(x: &[f32]) -> Cow<'_, [f32]> {
         Cow::Borrowed(x)
+    }
+
+    fn places(x: &mut [f32]) -> Places<'_> {
+        Places::F32(x)
     }
 }
 
@@ -55,8 +59,8 @@ impl Number for Bf16 {
         Cow::Owned(x.iter().map(|x| f32::from_bits(x.rounded())).collect())
     }
 
-    fn as_bf16(x: &mut [Bf16]) -> Option<&mut [Bf16]> {
-        Some(x)
+    fn places(x: &mut [Bf16]) -> Places<'_> {
+        Places::Bf16(x)
     }
 }
 

@@ -5,26 +5,32 @@
 //! result is one chain over the words of k: whatever the tile's height, a row's result is the
 //! same bits, and in whole numbers the sum itself.
 
-use super::{Bf16, Isa};
+use super::{Bf16, Finish, Isa};
 
 /// A product's operands. `a`: [`Operands::rows`] rows of words, `a_stride` apart; `panel`: words
-/// `[k, 32]`; `out`: rows of 32 elements, `out_stride` apart.
-pub(super) struct Operands<'a, T> {
+/// `[k, 32]`; `out`: where the rows of 32 elements go, by reference, as a copy of what was just written
+/// would wait for that.
+pub(super) struct Operands<'a, O> {
     pub(super) rows: usize,
     pub(super) a: &'a [u32],
     pub(super) a_stride: usize,
     pub(super) panel: &'a [u32],
-    pub(super) out: &'a mut [T],
-    pub(super) out_stride: usize,
+    pub(super) out: &'a mut O,
+}
+
+/// Places of whole numbers, whose rows are `stride` apart.
+pub(super) struct Whole<'a> {
+    pub(super) sums: &'a mut [i32],
+    pub(super) stride: usize,
 }
 
 impl Isa {
-    /// `out = a * panel` of pairs of bf16, summed in f32. Inputs and sums below 1.2e-38 count as 0.
+    /// `out = a * panel` of pairs of bf16, summed in f32, finished. Inputs and sums below 1.2e-38 count as 0.
     ///
     /// # Panics
     /// Where [`Isa::has_bf16`] is false, and when a slice is too short.
     #[inline]
-    pub(super) fn multiply_bf16(self, operands: Operands<f32>) {
+    pub(super) fn multiply_bf16(self, operands: Operands<Finish>) {
         assert!(self.has_bf16());
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `has_bf16` is true only where the machine was found to have the instructions.
@@ -72,7 +78,7 @@ impl Isa {
     /// # Panics
     /// Where [`Isa::has_int8`] is false, and when a slice is too short.
     #[inline]
-    pub(super) fn multiply_int8(self, operands: Operands<i32>) {
+    pub(super) fn multiply_int8(self, operands: Operands<Whole>) {
         assert!(self.has_int8());
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `has_int8` is true only where the machine was found to have the instructions.
@@ -85,19 +91,18 @@ impl Isa {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-impl<T> Operands<'_, T> {
+impl<O> Operands<'_, O> {
     fn refuse(self) -> ! {
-        let Operands { rows, a, a_stride, panel, out, out_stride } = self;
-        let words = a.len() + panel.len();
-        unreachable!("{rows} rows, {words} words, {a_stride}, {}, {out_stride}", out.len())
+        let Operands { rows, a, a_stride, panel, .. } = self;
+        unreachable!("{rows} rows, {} words, {a_stride}", a.len() + panel.len())
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
+pub(super) mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{Bf16, Operands};
+    use super::{Bf16, Finish, Operands, Whole};
     use crate::cpu::tiles;
 
     /// Elements across a tile: two vectors, as [`crate::cpu::tile`] has it.
@@ -108,64 +113,80 @@ mod avx512 {
     /// `$name` cuts the rows into tiles and runs `$tile` of each, which is compiled for each height so that
     /// the sums stay in registers; `$dot` adds the products of two vectors of words to a vector of sums.
     macro_rules! tile {
-        ($name:ident, $tile:ident, $features:literal, $element:ty, $dot:expr) => {
+        ($name:ident, $tile:ident, $features:literal, $out:ident, $dot:expr) => {
             #[target_feature(enable = $features)]
-            pub(super) fn $name(operands: Operands<$element>) {
-                let Operands { rows, a, a_stride, panel, out, out_stride } = operands;
-                for (top, rows) in tiles(rows, ROWS) {
-                    let (a, out) = (&a[top * a_stride..], &mut out[top * out_stride..]);
-                    let operands = Operands { rows, a, a_stride, panel, out, out_stride };
+            pub(super) fn $name(mut operands: Operands<$out>) {
+                for (top, rows) in tiles(operands.rows, ROWS) {
                     match rows {
-                        1 => $tile::<1>(operands),
-                        2 => $tile::<2>(operands),
-                        3 => $tile::<3>(operands),
-                        4 => $tile::<4>(operands),
-                        5 => $tile::<5>(operands),
-                        6 => $tile::<6>(operands),
-                        7 => $tile::<7>(operands),
-                        8 => $tile::<8>(operands),
-                        9 => $tile::<9>(operands),
-                        10 => $tile::<10>(operands),
-                        11 => $tile::<11>(operands),
-                        12 => $tile::<12>(operands),
+                        1 => $tile::<1>(&mut operands, top),
+                        2 => $tile::<2>(&mut operands, top),
+                        3 => $tile::<3>(&mut operands, top),
+                        4 => $tile::<4>(&mut operands, top),
+                        5 => $tile::<5>(&mut operands, top),
+                        6 => $tile::<6>(&mut operands, top),
+                        7 => $tile::<7>(&mut operands, top),
+                        8 => $tile::<8>(&mut operands, top),
+                        9 => $tile::<9>(&mut operands, top),
+                        10 => $tile::<10>(&mut operands, top),
+                        11 => $tile::<11>(&mut operands, top),
+                        12 => $tile::<12>(&mut operands, top),
                         rows => unreachable!("a tile of {rows} rows"),
                     }
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn $tile<const ROWS: usize>(operands: Operands<$element>) {
-                let Operands { a, a_stride, panel, out, out_stride, .. } = operands;
-                let (panel, _) = panel.as_chunks::<COLUMNS>();
-                // Both are checked once, here; see `tile.rs`.
-                let fits = |stride: usize, row: usize, length: usize| {
-                    let last = stride.checked_mul(ROWS - 1);
-                    last.and_then(|start| start.checked_add(row)).is_some_and(|end| end <= length)
-                };
-                assert!(panel.is_empty() || fits(a_stride, panel.len(), a.len()));
-                assert!(fits(out_stride, COLUMNS, out.len()));
+            fn $tile<const ROWS: usize>(operands: &mut Operands<$out>, top: usize) {
+                let (a_stride, out) = (operands.a_stride, &mut *operands.out);
+                let a = &operands.a[top * a_stride..];
+                let (panel, _) = operands.panel.as_chunks::<COLUMNS>();
+                // Checked once, here; see `tile.rs`.
+                assert!(panel.is_empty() || fits::<ROWS>(a_stride, panel.len(), a.len()));
+                out.fetch(top, ROWS);
                 let mut sums = [[_mm512_setzero_si512(); 2]; ROWS];
                 for (at, b) in panel.iter().enumerate() {
                     let b = b.as_ptr().cast::<__m512i>();
                     // SAFETY: a panel's row is two vectors of 16 words.
                     let b = unsafe { [b.read_unaligned(), b.add(1).read_unaligned()] };
                     for row in 0..ROWS {
-                        // SAFETY: row < ROWS and at < k, so the first assertion covers the index.
+                        // SAFETY: row < ROWS and at < k, so the assertion covers the index.
                         let a = unsafe { *a.get_unchecked(row * a_stride + at) };
                         let a = _mm512_set1_epi32(a.cast_signed());
                         sums[row] = [$dot(sums[row][0], a, b[0]), $dot(sums[row][1], a, b[1])];
                     }
                 }
-                for row in 0..ROWS {
-                    // SAFETY: row < ROWS, so the second assertion covers the 32 elements from
-                    // here, of 32 bits each.
-                    unsafe {
-                        let out = out.as_mut_ptr().add(row * out_stride).cast::<[__m512i; 2]>();
-                        out.write_unaligned(sums[row]);
-                    }
-                }
+                out.store(top, sums);
             }
         };
+    }
+
+    /// Whether `length` elements have as many rows of `row` of them, `stride` apart.
+    pub(in crate::cpu) fn fits<const ROWS: usize>(
+        stride: usize,
+        row: usize,
+        length: usize,
+    ) -> bool {
+        let last = stride.checked_mul(ROWS - 1);
+        last.and_then(|start| start.checked_add(row)).is_some_and(|end| end <= length)
+    }
+
+    impl Whole<'_> {
+        /// Nothing else is read.
+        fn fetch(&self, _top: usize, _rows: usize) {}
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn store<const ROWS: usize>(&mut self, top: usize, sums: [[__m512i; 2]; ROWS]) {
+            let out = &mut self.sums[top * self.stride..];
+            assert!(fits::<ROWS>(self.stride, COLUMNS, out.len()));
+            for (row, sums) in sums.iter().enumerate() {
+                // SAFETY: row < ROWS, so the assertion covers the 32 elements from here.
+                unsafe {
+                    let out = out.as_mut_ptr().add(row * self.stride);
+                    out.cast::<[__m512i; 2]>().write_unaligned(*sums);
+                }
+            }
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -198,12 +219,12 @@ mod avx512 {
         }
     }
 
-    tile!(bf16, bf16_tile, "avx512f,avx512bf16", f32, |sums, a, b| {
+    tile!(bf16, bf16_tile, "avx512f,avx512bf16", Finish, |sums, a, b| {
         // SAFETY: vectors of the same size, of which every bit pattern is a value.
         let [a, b] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([a, b]) };
         _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sums), a, b))
     });
-    tile!(int8, int8_tile, "avx512f,avx512vnni", i32, |sums, a, b| {
+    tile!(int8, int8_tile, "avx512f,avx512vnni", Whole, |sums, a, b| {
         _mm512_dpbusd_epi32(sums, a, b)
     });
 }
@@ -233,7 +254,7 @@ mod tests {
         per: usize,
         least: i32,
         bits: impl Fn(i32) -> u32,
-        found: impl Fn(Operands<'_, ()>, usize) -> Vec<f64>,
+        found: impl Fn(Operands<'_, ()>, usize, usize) -> Vec<f64>,
     ) {
         for rows in 1..=30 {
             for k in [0, 1, 2, 7, 64] {
@@ -247,10 +268,9 @@ mod tests {
                     a: &words(&a, per, &bits),
                     a_stride,
                     panel: &words(&panel, per, &bits),
-                    out: &mut [],
-                    out_stride,
+                    out: &mut (),
                 };
-                let out = found(operands, (rows - 1) * out_stride + 32);
+                let out = found(operands, out_stride, (rows - 1) * out_stride + 32);
                 for (at, &value) in out.iter().enumerate() {
                     let (row, column) = (at / out_stride, at % out_stride);
                     let product = |i: usize| {
@@ -318,18 +338,11 @@ mod tests {
             2,
             i32::MIN,
             |x| (x as f32).to_bits() >> 16,
-            |Operands { rows, a, a_stride, panel, out_stride, .. }, length| {
-                let mut out = vec![-7.0; length];
-                let out_slice = &mut out[..];
-                isa.multiply_bf16(Operands {
-                    rows,
-                    a,
-                    a_stride,
-                    panel,
-                    out: out_slice,
-                    out_stride,
-                });
-                out.iter().map(|&x| f64::from(x)).collect()
+            |Operands { rows, a, a_stride, panel, .. }, stride, length| {
+                let mut sums = vec![-7.0; length];
+                let out = &mut Finish::none(&mut sums, stride);
+                isa.multiply_bf16(Operands { rows, a, a_stride, panel, out });
+                sums.iter().map(|&x| f64::from(x)).collect()
             },
         );
     }
@@ -344,18 +357,11 @@ mod tests {
             4,
             0,
             |x| u32::from(x as i8 as u8),
-            |Operands { rows, a, a_stride, panel, out_stride, .. }, length| {
-                let mut out = vec![-7; length];
-                let out_slice = &mut out[..];
-                isa.multiply_int8(Operands {
-                    rows,
-                    a,
-                    a_stride,
-                    panel,
-                    out: out_slice,
-                    out_stride,
-                });
-                out.iter().map(|&x| f64::from(x)).collect()
+            |Operands { rows, a, a_stride, panel, .. }, stride, length| {
+                let mut sums = vec![-7; length];
+                let out = &mut Whole { sums: &mut sums, stride };
+                isa.multiply_int8(Operands { rows, a, a_stride, panel, out });
+                sums.iter().map(|&x| f64::from(x)).collect()
             },
         );
     }
@@ -367,16 +373,9 @@ mod tests {
             return println!("skipped: no AVX-512 VNNI");
         }
         let (a, panel) = ([u32::MAX; 384], [0x8080_8080; 384 * 32]);
-        let mut out = [0; 32];
-        let (a, panel, out_slice) = (&a[..], &panel[..], &mut out[..]);
-        isa.multiply_int8(Operands {
-            rows: 1,
-            a,
-            a_stride: 384,
-            panel,
-            out: out_slice,
-            out_stride: 32,
-        });
-        assert_eq!(out, [255 * -128 * 4 * 384; 32]);
+        let mut sums = [0; 32];
+        let out = &mut Whole { sums: &mut sums, stride: 32 };
+        isa.multiply_int8(Operands { rows: 1, a: &a, a_stride: 384, panel: &panel, out });
+        assert_eq!(sums, [255 * -128 * 4 * 384; 32]);
     }
 }

@@ -120,18 +120,28 @@ fn in_segment(x: f32) -> f32 {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
+pub(super) mod avx512 {
     use std::arch::x86_64::*;
 
     use super::{A, B, C, ROUND, SCALE, SEGMENTS};
 
-    /// [`super::in_segment`] of each, the same operations in the same order.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn gelu_rough(place: &mut [f32; SEGMENTS]) {
-        // SAFETY: each of the four is sixteen f32, a vector's 64 bytes; unaligned loads are allowed.
-        let [x, a, b, c] =
-            [&*place, &A, &B, &C].map(|x| unsafe { x.as_ptr().cast::<__m512>().read_unaligned() });
+        // SAFETY: sixteen f32 are a vector's 64 bytes; unaligned loads and stores are allowed.
+        unsafe {
+            let place = place.as_mut_ptr().cast::<__m512>();
+            place.write_unaligned(rough(place.read_unaligned()));
+        }
+    }
+
+    /// [`super::in_segment`] of each, the same operations in the same order.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(in crate::cpu) fn rough(x: __m512) -> __m512 {
+        // SAFETY: each of the three is sixteen f32, a vector's 64 bytes; unaligned loads are allowed.
+        let [a, b, c] =
+            [&A, &B, &C].map(|x| unsafe { x.as_ptr().cast::<__m512>().read_unaligned() });
         let t = _mm512_abs_ps(x);
         let at = _mm512_mul_ps(t, _mm512_set1_ps(SCALE));
         let at = _mm512_add_ps(at, _mm512_set1_ps(ROUND));
@@ -140,9 +150,7 @@ mod avx512 {
         let of = |table| _mm512_permutexvar_ps(at, table);
         let y = _mm512_add_ps(_mm512_mul_ps(of(c), t), of(b));
         let y = _mm512_add_ps(_mm512_mul_ps(y, t), of(a));
-        let y = _mm512_add_ps(y, _mm512_mul_ps(x, _mm512_set1_ps(0.5)));
-        // SAFETY: as above.
-        unsafe { place.as_mut_ptr().cast::<__m512>().write_unaligned(y) };
+        _mm512_add_ps(y, _mm512_mul_ps(x, _mm512_set1_ps(0.5)))
     }
 }
 

@@ -6,7 +6,7 @@
 //! numbers below 2^31. Machines without `vpdpbusd` take them as f32, in runs of k so short that no
 //! sum leaves the 24 bits in which f32 is exact: the result is the same bits.
 
-use super::dot::Operands;
+use super::dot::{Operands, Whole};
 use super::{Isa, TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, math, tiles};
 use crate::Shared;
 
@@ -204,8 +204,8 @@ impl Matrix {
         let Tile { rows, columns } = self.isa.tile();
         let (words, a_stride) = (&a.words[top * a.stride..], a.stride);
         if self.isa.has_int8() {
-            let operands =
-                Operands { rows: height, a: words, a_stride, panel, out, out_stride: columns };
+            let out = &mut Whole { sums: out, stride: columns };
+            let operands = Operands { rows: height, a: words, a_stride, panel, out };
             return self.isa.multiply_int8(operands);
         }
         for (top, height) in tiles(height, rows) {

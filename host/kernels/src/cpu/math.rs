@@ -14,7 +14,7 @@ fn reduce<const N: usize>(
     rows: [&[f32]; N],
     start: f32,
     fold: impl Fn(f32, [f32; N]) -> f32,
-    join: impl Fn(f32, f32) -> f32,
+    join: impl Fn([f32; LANES]) -> f32,
 ) -> f32 {
     let length = rows[0].len();
     let whole = length / LANES * LANES;
@@ -25,7 +25,7 @@ fn reduce<const N: usize>(
             lanes[lane] = fold(lanes[lane], blocks.map(|block| block[lane]));
         }
     }
-    let joined = lanes.into_iter().reduce(join).unwrap_or(start);
+    let joined = join(lanes);
     (whole..length).fold(joined, |value, at| fold(value, rows.map(|row| row[at])))
 }
 
@@ -56,12 +56,28 @@ pub(crate) fn first<T: Copy + Default, const N: usize>(row: &[T]) -> [T; N] {
 
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
-    reduce([x], 0.0, |sum, [x]| sum + x, |a, b| a + b)
+    reduce([x], 0.0, |sum, [x]| sum + x, |lanes| halve(lanes, |a, b| a + b))
+}
+
+#[inline(always)]
+pub(crate) fn sum_of_squares(x: &[f32]) -> f32 {
+    reduce([x], 0.0, |sum, [x]| sum + x * x, |lanes| halve(lanes, |a, b| a + b))
 }
 
 /// Puts `f(x)` in the place of each `x`, and adds those up as [`sum`] does.
 #[inline(always)]
 pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
+    map_and_join(x, f, |lanes| halve(lanes, |a, b| a + b))
+}
+
+/// [`map_and_sum`], one lane after another.
+#[inline(always)]
+pub(crate) fn map_and_sum_in_order(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
+    map_and_join(x, f, |lanes| lanes.iter().sum())
+}
+
+#[inline(always)]
+fn map_and_join(x: &mut [f32], f: impl Fn(f32) -> f32, join: impl Fn([f32; LANES]) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (blocks, tail) = x.as_chunks_mut::<LANES>();
     for block in blocks {
@@ -70,24 +86,24 @@ pub(crate) fn map_and_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
             lanes[lane] += block[lane];
         }
     }
-    let joined = lanes.into_iter().reduce(|a, b| a + b).unwrap_or(0.0);
+    let joined = join(lanes);
     tail.iter_mut().fold(joined, |sum, x| {
         *x = f(*x);
         sum + *x
     })
 }
 
-/// Of rows of equal length.
+/// Of rows of equal length, one lane after another.
 #[inline(always)]
 pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    reduce([x, &y[..x.len()]], 0.0, |sum, [x, y]| sum + x * y, |a, b| a + b)
+    reduce([x, &y[..x.len()]], 0.0, |sum, [x, y]| sum + x * y, |lanes| lanes.iter().sum())
 }
 
 /// Negative infinity for an empty row.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    reduce([x], f32::NEG_INFINITY, |most, [x]| larger(most, x), larger)
+    reduce([x], f32::NEG_INFINITY, |most, [x]| larger(most, x), |lanes| halve(lanes, larger))
 }
 
 /// The least of 0 and all elements, the largest of them, and 0, or NaN where an element is
@@ -140,6 +156,9 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { mantissa * power }
 }
 
+/// The polynomial of least largest relative error to 2^x on [-1/2, 1/2] of those that are 1 at 0.
+pub(super) const EXP2_ROUGH: [f32; 4] = [5.500_893e-2, 2.422_109_8e-1, 6.932_829e-1, 1.0];
+
 /// [`exp`] of x ln 2, that is 2^x, for x <= 0, within 1.1e-4 of itself: for results that are rounded
 /// to 8 bits, which is 20 times as much. 0 below 2^-126.
 #[inline(always)]
@@ -149,11 +168,8 @@ pub(crate) fn exp2_rough(x: f32) -> f32 {
     let clamped = if x < LEAST { LEAST } else { x };
     let shifted = clamped + ROUND;
     let r = clamped - (shifted - ROUND);
-    // Least largest relative error on [-1/2, 1/2] of those that are 1 at 0.
-    let mut p = 5.500_893e-2;
-    p = p * r + 2.422_109_8e-1;
-    p = p * r + 6.932_829e-1;
-    p = p * r + 1.0;
+    let [a, b, c, d] = EXP2_ROUGH;
+    let p = ((a * r + b) * r + c) * r + d;
     let result = f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23));
     if x < LEAST { 0.0 } else { result }
 }
@@ -192,6 +208,7 @@ mod tests {
         for length in [0, 1, 15, 16, 17, 31, 32, 100] {
             let x: Vec<f32> = (0..length).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
             assert_eq!(sum(&x), x.iter().sum::<f32>(), "{length}");
+            assert_eq!(dot(&x, &x), sum_of_squares(&x), "{length}");
             assert_eq!(dot(&x, &x), x.iter().map(|x| x * x).sum::<f32>(), "{length}");
             assert_eq!(max(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max), "{length}");
             let (least, most, sum) = extent(&x);
@@ -200,6 +217,7 @@ mod tests {
             let mut doubled = x.clone();
             assert_eq!(map_and_sum(&mut doubled, |x| 2.0 * x), 2.0 * super::sum(&x), "{length}");
             assert!(doubled.iter().zip(&x).all(|(double, x)| *double == 2.0 * x));
+            assert_eq!(map_and_sum_in_order(&mut doubled, |x| x / 2.0), super::sum(&x), "{length}");
             for at in 0..length {
                 for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     let mut x = x.clone();

@@ -1,7 +1,7 @@
 //! A matrix packed once, to be multiplied by many rows.
 
 use super::bf16::Number;
-use super::{Arithmetic, CpuBuffer, CpuDevice, Precision, Rows, WholeNumbers, int8};
+use super::{Arithmetic, CpuBuffer, CpuDevice, Finish, Precision, Rows, WholeNumbers, int8};
 use crate::Shared;
 
 /// A right operand `[k, n]` in the numbers of its device's precision.
@@ -31,7 +31,7 @@ impl Matrix {
             let arithmetic = device.arithmetic;
             let whole = n.next_multiple_of(arithmetic.tile().columns);
             let mut panels = vec![0; whole * arithmetic.words(k)];
-            arithmetic.pack_columns(n, k, |j| &weight[j * k..][..k], &mut panels);
+            arithmetic.pack_columns(n, k, (weight, k), &mut panels);
             Numbers::Float { arithmetic, panels: panels.into() }
         };
         Matrix { k, numbers }
@@ -89,6 +89,30 @@ impl Matrix {
         }
     }
 
+    /// Whether there is [`Matrix::finish`].
+    pub(crate) fn finishes(&self) -> bool {
+        matches!(&self.numbers, Numbers::Float { arithmetic, .. } if arithmetic.is_pairs())
+    }
+
+    /// All `rows` of `left` times a panel, finished while they are in registers.
+    ///
+    /// # Panics
+    /// Where [`Matrix::finishes`] is false.
+    pub(crate) fn finish(&self, left: &Left, rows: usize, panel: usize, out: &mut Finish) {
+        match (&self.numbers, left) {
+            (Numbers::Float { arithmetic, panels }, Left::Float(left)) => {
+                let panel = self.panel(*arithmetic, panels, panel);
+                arithmetic.finish(*left, (0, rows), panel, out);
+            }
+            _ => unreachable!("whole numbers are not finished in registers"),
+        }
+    }
+
+    fn panel<'a>(&self, arithmetic: Arithmetic, panels: &'a [u32], panel: usize) -> &'a [u32] {
+        let size = arithmetic.tile().columns * arithmetic.words(self.k);
+        &panels[panel * size..][..size]
+    }
+
     /// Rows `top..top + height` times a panel into `tile`, whose rows follow each other. Where that gives whole numbers, also what they stand for.
     ///
     /// # Panics
@@ -103,8 +127,7 @@ impl Matrix {
         match (&self.numbers, left) {
             (Numbers::Float { arithmetic, panels }, Left::Float(left)) => {
                 let columns = arithmetic.tile().columns;
-                let size = columns * arithmetic.words(self.k);
-                let panel = &panels[panel * size..][..size];
+                let panel = self.panel(*arithmetic, panels, panel);
                 arithmetic.multiply(*left, rows, panel, tile, columns);
                 None
             }

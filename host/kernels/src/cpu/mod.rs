@@ -5,6 +5,7 @@ mod bf16;
 mod blocks;
 mod decoding;
 mod dot;
+mod finish;
 mod fused;
 mod gelu;
 mod int8;
@@ -14,8 +15,10 @@ mod matrix;
 mod memory;
 mod panel;
 mod precision;
+mod softmax;
 mod steps;
 mod tile;
+mod turn;
 
 use std::sync::Arc;
 
@@ -32,13 +35,16 @@ use crate::{attention, embedding, layer_norm, linear, maxsim, pool};
 pub(crate) use arithmetic::{Arithmetic, Rows};
 pub(crate) use bf16::{Bf16, Number};
 pub(crate) use blocks::BLOCK_TILE_ROWS;
+pub(crate) use finish::{Finish, Places, Step};
 pub(crate) use gelu::{gelu, gelu_rough};
 pub(crate) use int8::{MOST_INPUTS, WholeNumbers};
 pub use isa::Isa;
-pub(crate) use math::{dot, exp, exp2_rough, first, map_and_sum, max, sum};
+pub(crate) use math::{
+    dot, exp, exp2_rough, first, map_and_sum, map_and_sum_in_order, max, sum, sum_of_squares,
+};
 pub(crate) use matrix::{Left, Matrix};
 pub use memory::CpuBuffer;
-pub(crate) use panel::{Operands, PANEL, PANEL_ROWS, Stored};
+pub(crate) use panel::{Operands, PANEL, PANEL_ROWS, Stored, fetch};
 pub use precision::Precision;
 pub(crate) use steps::Steps;
 pub(crate) use tile::{TILE_COLUMNS_MAX, TILE_ROWS_MAX, Tile, pack_panels, tiles};

@@ -46,7 +46,7 @@ pub(crate) struct Operands<'a, T> {
 /// Has the processor fetch the line of memory that this lies in, for later.
 #[inline(always)]
 pub(crate) fn fetch<T>(place: &T) {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: every x86-64 has it, and it reads nothing.

@@ -53,7 +53,7 @@ impl Prepared {
         let mean = cpu::sum(z) / width;
         z.iter_mut().for_each(|z| *z -= mean);
         // Two passes: the one-pass formula loses the variance where the mean is large.
-        let variance = cpu::dot(z, z) / width;
+        let variance = cpu::sum_of_squares(z) / width;
         let scale = 1.0 / (variance + self.epsilon).sqrt();
         for ((z, gamma), beta) in z.iter_mut().zip(&self.gamma).zip(&self.beta) {
             *z = *z * scale * gamma + beta;

@@ -1,24 +1,7 @@
 //! What follows a product: the bias, the epilogue, and the numbers in which the result is kept.
 
 use super::Epilogue;
-use crate::cpu::{self, Isa, Number, WholeNumbers};
-
-/// Has the beginning of a row brought near.
-#[inline(always)]
-pub(super) fn prefetch(row: &[f32], width: usize) {
-    /// Of a cache line.
-    const NUMBERS: usize = 16;
-    for line in row[..width].chunks(NUMBERS) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        // SAFETY: SSE is part of x86-64, and the address is one of the row's.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
-        }
-        #[cfg(any(not(target_arch = "x86_64"), miri))]
-        let _ = line;
-    }
-}
+use crate::cpu::{self, Isa, Number, Places, WholeNumbers};
 
 /// What is left to do with rows of a panel's product, all in one pass over them.
 #[derive(Clone, Copy)]
@@ -44,16 +27,15 @@ impl Last<'_> {
     pub(super) fn finish<U: Number>(&self, product: &[f32], wide: &mut Vec<f32>, out: &mut [U]) {
         let columns = self.isa.tile().columns;
         let rounds = self.isa.has_bf16() && self.width == columns;
-        let out = match U::as_bf16(out).filter(|_| rounds) {
-            Some(out) => {
+        match U::places(out) {
+            Places::Bf16(out) if rounds => {
                 wide.resize(product.len(), 0.0);
                 let apart = Last { stride: columns, ..*self };
                 apart.rows(product, wide);
-                return self.isa.round_rows(wide, out, self.stride);
+                self.isa.round_rows(wide, out, self.stride);
             }
-            None => out,
-        };
-        self.rows(product, out);
+            _ => self.rows(product, out),
+        }
     }
 
     fn rows<U: Number>(&self, product: &[f32], out: &mut [U]) {

@@ -15,10 +15,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::Shared;
-use crate::cpu::{CpuBuffer, CpuDevice, Left, MOST_INPUTS, Matrix, Number, Precision, tiles};
+use crate::cpu::{
+    CpuBuffer, CpuDevice, Finish, Left, MOST_INPUTS, Matrix, Number, Precision, Step, fetch, tiles,
+};
 use crate::device::{KernelError, LinearWeights};
 
-use finish::{Last, prefetch};
+use finish::Last;
 pub use gpu::GpuWeights;
 pub(crate) use gpu::{Units, units_multiply};
 
@@ -171,17 +173,41 @@ impl Prepared {
         let width = columns.min(self.n - first);
         let bias = &self.bias[first..][..columns];
         let (isa, rough) = (device.isa, device.precision() != Precision::F32);
+        if let Some(step) = self.step(first, epilogue, rough) {
+            let out = &mut Finish { step, out: U::places(out), stride };
+            return self.matrix.finish(x, rows, panel, out);
+        }
         for (top, height) in tiles(rows, STRETCH_ROWS) {
             product.resize(height * columns, 0.0);
             let residual = |residual: &'a [f32]| &residual[top * self.n + first..];
             let epilogue = epilogue.map(residual);
             if let Epilogue::Residual(residual) = epilogue {
                 // Read while the product is computed, whose end would wait for it.
-                residual.chunks(self.n).take(height).for_each(|row| prefetch(row, width));
+                for row in residual.chunks(self.n).take(height) {
+                    row[..width].iter().step_by(16).for_each(fetch);
+                }
             }
             let whole = self.matrix.multiply(x, (top, height), panel, product);
             let last = Last { whole, bias, epilogue, isa, rough, n: self.n, width, stride };
             last.finish(product, wide, &mut out[top * stride..]);
+        }
+    }
+
+    /// The last step of the panel whose columns begin with `first`, where it can be taken in registers.
+    fn step<'a>(
+        &'a self,
+        first: usize,
+        epilogue: Epilogue<&'a [f32]>,
+        rough: bool,
+    ) -> Option<Step<'a>> {
+        let bias = self.bias[first..self.n].first_chunk().filter(|_| self.matrix.finishes())?;
+        match epilogue {
+            Epilogue::None => Some(Step::Add { residual: None, bias }),
+            Epilogue::Residual(x) => {
+                Some(Step::Add { residual: Some((&x[first..], self.n)), bias })
+            }
+            Epilogue::Gelu if rough => Some(Step::Gelu { bias }),
+            Epilogue::Gelu | Epilogue::Tanh => None,
         }
     }
 }

@@ -313,7 +313,7 @@ fn weigh(scores: &mut [f32], seen: std::ops::Range<usize>, most: &mut f32, sum: 
     let largest = cpu::max(scores);
     *most = if largest > before { largest } else { before };
     let now = *most;
-    let weights = cpu::map_and_sum(scores, |x| cpu::exp(x - now));
+    let weights = cpu::map_and_sum_in_order(scores, |x| cpu::exp(x - now));
     // Of the first run there is nothing before.
     let factor = if before == f32::NEG_INFINITY { 1.0 } else { cpu::exp(before - now) };
     *sum = *sum * factor + weights;
