@@ -18,13 +18,9 @@ impl Isa {
         words: &mut [u32],
         factors: &mut [f32],
     ) {
-        assert!(self.has_bf16() && length <= stride && stride.is_multiple_of(32));
-        assert!(
-            factors
-                .len()
-                .checked_mul(stride)
-                .is_some_and(|all| { all <= scores.len() && all / 2 <= words.len() && stride > 0 })
-        );
+        assert!(self.has_bf16() && length <= stride && stride > 0 && stride.is_multiple_of(32));
+        let all = factors.len().checked_mul(stride);
+        assert!(all.is_some_and(|all| all <= scores.len() && all / 2 <= words.len()));
         #[cfg(target_arch = "x86_64")]
         for ((row, words), factor) in
             scores.chunks_exact(stride).zip(words.chunks_exact_mut(stride / 2)).zip(factors)
