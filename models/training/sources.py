@@ -68,8 +68,8 @@ def without(text, word):
     return re.sub(rf"\b{re.escape(word)}\b", "", text, flags=re.I).strip() or text
 
 
-def sections(data):
-    for name in DOCUMENTS:
+def sections(data, names=DOCUMENTS):
+    for name in names:
         for row in rows(data / f"docs/{name}.jsonl.gz"):
             body = re.sub(r"\A---\n.*?\n---\n", "", row["text"], flags=re.S)
             body = re.sub(r"```.*?```", " ", body, flags=re.S)

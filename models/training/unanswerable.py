@@ -171,12 +171,12 @@ def exchanged(text, old, new):
     return changed if count else None
 
 
-def exchanged_around(text, spans, old, new, inside=False):
+def exchanged_around(text, spans, old, new):
     """The same, with the spans where they are afterwards; None when none is there, or when a span would
-    change that may not (`inside`)."""
+    change."""
     spots = list(re.finditer(rf"\b{re.escape(old)}\b", text, re.I))
     touches = any(s.start() < b and s.end() > a for s in spots for a, b in spans)
-    if not spots or (touches and not inside):
+    if not spots or touches:
         return None
     grown = len(new) - len(old)
     moved = lambda place: place + grown * sum(s.end() <= place for s in spots)

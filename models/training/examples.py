@@ -1,0 +1,186 @@
+"""What the reader learns from: questions with a passage, now answerable, now not.
+
+Every passage stands with questions that it answers and with such as it does not; every way to make an
+unanswerable question has its answerable counterpart, so that neither tells by its style alone.
+"""
+
+from collections import Counter
+from random import Random
+from typing import NamedTuple
+
+import torch
+
+import unanswerable
+import written
+from texts import CLS, SEP, TRAINED_ON, corpus, found
+
+WINDOW, SHORTEST = 320, 128
+QUESTION = 48
+# The share of written questions, once they are drawn.
+WRITTEN = 0.5
+
+
+class Question(NamedTuple):
+    """A question, its passage, and where in the passage answers lie."""
+
+    text: str
+    passage: str
+    # Of each answer its first and last character's end, as often as annotators gave it.
+    answers: list
+    # Passages that are near or rank high, and do not hold the answer.
+    near: list
+
+
+class Examples:
+    """Questions with their passages; each call makes one example, now answerable, now not."""
+
+    def __init__(self, data, pairs, pieces, table):
+        self.pieces, self.changes = pieces, unanswerable.Changes(pieces, table)
+        self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
+        self.questions += of_stretches(data)
+        kept = list(written.questions(data))
+        self.written = [[q for q in kept if (q[2] is None) == none] for none in (True, False)]
+
+    def draw(self, index, with_written, chance):
+        """(question, passage, start, end); start is None when the passage does not answer."""
+        if with_written and chance.random() < WRITTEN:
+            # Two of three are unanswerable, as two of five of the others are.
+            return chance.choice(self.written[chance.random() < 0.3])
+        q = self.questions[index]
+        roll = chance.random()
+        if roll < 0.5:
+            return answered(q.text, q.passage, q.answers, chance)
+        if roll < 0.68 and q.near:
+            return q.text, chance.choice(q.near), None, None
+        if roll < 0.74:
+            low, high = min(a for a, _ in q.answers), max(b for _, b in q.answers)
+            if rest := unanswerable.without_answer(q.passage, low, high):
+                return q.text, rest, None, None
+        if roll < 0.8:
+            if twisted := unanswerable.twisted(q.text, q.passage, chance):
+                return twisted, q.passage, None, None
+        return self.changed(q, chance) or answered(q.text, q.passage, q.answers, chance)
+
+    def changed(self, q, chance):
+        """The question, the passage or both with something exchanged; None when nothing could be."""
+        if chance.random() < 0.15:
+            old_new = self.changes.elsewhere(q.text, q.passage, chance)
+            passage = old_new and around(q, old_new)
+            return answered(q.text, *passage, chance) if passage else None
+        old_new = self.changes.exchange(q.text, q.passage, q.near or [q.passage], chance)
+        question = old_new and unanswerable.exchanged(q.text, *old_new)
+        if not question:
+            return None
+        passage = around(q, old_new)
+        if not passage or (roll := chance.random()) < 0.35:
+            return question, q.passage, None, None
+        if roll < 0.65:
+            return q.text, passage[0], None, None
+        return answered(question, *passage, chance)
+
+    def encode(self, batch, chance):
+        """Ids, segments, and the tokens that start and end the answer: [CLS] where there is none."""
+        asked = self.pieces([b[0] for b in batch])
+        read = self.pieces([b[1] for b in batch])
+        ids, types, starts, ends = [], [], [], []
+        for (_, _, start, end), (q, _), (p, places) in zip(batch, asked, read):
+            q = q[:QUESTION]
+            # Readers meet passages of every length.
+            room = chance.choice((WINDOW, chance.randint(SHORTEST, WINDOW))) - len(q) - 3
+            first, last = token_span(places, start, end)
+            skip = 0
+            if len(p) > room:
+                highest = len(p) - room
+                low = 0 if first is None else min(highest, max(0, last - room + 1))
+                high = highest if first is None else min(highest, first)
+                skip = chance.randint(low, max(low, high))
+            ids.append([CLS, *q, SEP, *p[skip : skip + room], SEP])
+            types.append([0] * (len(q) + 2) + [1] * (len(ids[-1]) - len(q) - 2))
+            shift, final = len(q) + 2 - skip, len(ids[-1]) - 2
+            first, last = (0, 0) if first is None else (first + shift, min(last + shift, final))
+            starts.append(first)
+            ends.append(last)
+        return ids, types, torch.tensor(starts), torch.tensor(ends)
+
+
+def around(q, old_new):
+    return unanswerable.exchanged_around(q.passage, q.answers, *old_new)
+
+
+def answered(text, passage, answers, chance):
+    start, end = chance.choice(answers)
+    return text, passage, start, end
+
+
+def marked(data, pairs, name):
+    """The questions of a SQuADShifts set: annotators marked their answers."""
+    passages = {key: text for key, (_, text) in corpus(data / name).items()}
+    keys = list(passages)
+    at = {key: i for i, key in enumerate(keys)}
+    ranked = {}
+    for line in (pairs / name.removesuffix("_train") / "run.trec").read_text().splitlines():
+        query, _, passage, rank, *_ = line.split()
+        if int(rank) <= 12:
+            ranked.setdefault(query, []).append(passage)
+    for row in found(data / name, "qa"):
+        if not row["answers"]:
+            continue
+        own = row["passage_id"]
+        votes = Counter(row.get("votes") or [a["text"] for a in row["answers"]])
+        answers = [
+            (a["answer_start"], a["answer_start"] + len(a["text"]))
+            for a in row["answers"]
+            for _ in range(votes[a["text"]] or 1)
+        ]
+        # Passages of one article lie beside each other.
+        others = keys[max(0, at[own] - 2) : at[own] + 3] + ranked.get(row["_id"], [])
+        held = [a["text"].lower() for a in row["answers"]]
+        near = [passages[k] for k in dict.fromkeys(others) if k != own]
+        near = [text for text in near if not any(h in text.lower() for h in held)]
+        yield Question(row["question"], passages[own], answers, near)
+
+
+def of_stretches(data):
+    """The questions of squad_qg_pairs, whose answers were marked in stretches of their sentences."""
+    texts = [(key, text) for key, text, _ in written.stretches(data)]
+    at = {key: i for i, (key, _) in enumerate(texts)}
+    for key, question, span in written.marked(data):
+        # Stretches come in the order of their articles.
+        here = at[key]
+        near = [text for _, text in texts[max(0, here - 2) : here + 3]]
+        near.remove(texts[here][1])
+        yield Question(question, texts[here][1], [span], near)
+
+
+def token_span(places, start, end):
+    """The first and last token that touch the characters `start..end`."""
+    if start is None:
+        return None, None
+    touched = [i for i, (a, b) in enumerate(places) if a < end and b > start]
+    return (touched[0], touched[-1]) if touched else (None, None)
+
+
+def batches(examples, number, pool, batch, with_written):
+    """The 16 batches of draw `number`, the same however often it is made."""
+    count = len(examples.questions)
+    picked = []
+    for at in range(number * pool, (number + 1) * pool):
+        order = epoch_order(count, at // count)
+        chance = Random(at * 7919 + 3)
+        picked.append(examples.draw(order[at % count], with_written, chance))
+    picked.sort(key=lambda e: len(e[0]) + len(e[1]))
+    parts = [picked[i : i + batch] for i in range(0, pool, batch)]
+    Random(number).shuffle(parts)
+    return parts
+
+
+ORDERS = {}
+
+
+def epoch_order(count, epoch):
+    if epoch not in ORDERS:
+        ORDERS.clear()
+        order = list(range(count))
+        Random(epoch).shuffle(order)
+        ORDERS[epoch] = order
+    return ORDERS[epoch]

@@ -1,0 +1,234 @@
+"""Chooses how the reranker's scores are fused with the first stage's, on collections that nothing is
+trained on and nothing is judged by.
+
+    python fusion.py pairs --data QA_DIR --wheels DJANGO_DIR --out FOLDER
+    trine eval FOLDER/... --stage hybrid --run FOLDER/.../run.trec
+    python fusion.py choose --base MODEL_DIR --reranker FILE --reader FILE FOLDER...
+
+The collections: written questions of the passages that are held out of the reader's training
+(`written.py`), and of Django's source archive its functions by their docstrings and its documentation's
+sections by their headings. What is chosen: the reranker's weight, the share that similar passages lend
+and how many do, the reader's weight, how many passages it reads, and how what it says becomes a
+probability (`host/node/src/build.rs`, `components/reranker`).
+"""
+
+import argparse
+import math
+import random
+import re
+import tarfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+import sources
+import written
+from encoder import Encoder, adapter_tensors, padded
+from examples import WINDOW
+from reader import logits
+from reranker import PASSAGE, QUERY, maxsim
+from texts import CLS, SEP, Pieces, corpus, found
+
+CANDIDATES, READ = 50, 20
+LONGEST = 40
+HEADING = re.compile(r"^(?!\.\.)(\S.*)\n([=\-~^\"'])\2{2,}\n", re.M)
+NOW = {"weight": 0.35, "share": 0.3, "lenders": 5, "reader": 2.0, "read": 10}
+NOW |= {"says": "margin", "temperature": 3.0}
+TRIED = {
+    "weight": (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6),
+    "share": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
+    "lenders": (2, 3, 5, 8, 12),
+    "reader": (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
+    "read": (3, 5, 10, 15, 20),
+    # The best span's logits less those of none, or the odds that anything answers.
+    "says": ("margin", "odds"),
+    "temperature": (1.0, 1.5, 2.0, 3.0, 4.0, 6.0),
+}
+
+
+def make_pairs(o):
+    texts = {k: (t, x) for k, (t, x) in corpus(o.data / "squadshifts_new_wiki_train").items()}
+    asked = [q for q in written.held_out() if q["answer"] is not None]
+    sources.write(o.out, "held_out", ((q["question"], *texts[q["passage"]]) for q in asked), o.most)
+    # The passages that nobody asks for are there to be found too.
+    extra(o.out / "held_out", texts.values())
+    sources.write(o.out, "functions", sources.code(o.wheels, random.Random(5)), 4000)
+    sources.write(o.out, "manual", manual(o.wheels), 4000)
+    for name in ("functions", "manual"):
+        fewer(o.out / name, o.most)
+
+
+def extra(folder, passages):
+    lines = {(row["title"], row["text"]) for row in found(folder, "corpus")}
+    more = [p for p in passages if p not in lines]
+    with open(folder / "corpus.jsonl", "a") as out:
+        for number, (title, text) in enumerate(more):
+            row = {"_id": f"more-{number}", "title": title, "text": text}
+            out.write(sources.json.dumps(row) + "\n")
+
+
+def fewer(folder, most):
+    """Leaves `most` queries, and every passage."""
+    kept = (folder / "queries.jsonl").read_text().splitlines()[:most]
+    (folder / "queries.jsonl").write_text("\n".join(kept) + "\n")
+    judged = (folder / "qrels/test.tsv").read_text().splitlines()[: most + 1]
+    (folder / "qrels/test.tsv").write_text("\n".join(judged) + "\n")
+
+
+def manual(folder):
+    """Headings of Django's documentation, and the text below each."""
+    for path in sorted(folder.glob("*.tar.gz")):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if "/docs/" not in member.name or not member.name.endswith(".txt"):
+                    continue
+                if "/releases/" in member.name:
+                    continue
+                text = archive.extractfile(member).read().decode("utf-8", "replace")
+                parts = HEADING.split(text)
+                title = sources.plain(parts[1]) if len(parts) > 3 else ""
+                for heading, body in zip(parts[4::3], parts[6::3]):
+                    body, heading = sources.plain(body)[:1200], sources.plain(heading)
+                    if len(body) > 200 and len(heading.split()) > 1:
+                        yield f"{heading} {title}", "", body
+
+
+def adapted(base, path):
+    encoder, tensors = Encoder(base, 64), load_file(path)
+    with torch.no_grad():
+        for name, weight in adapter_tensors(encoder).items():
+            weight.copy_(tensors[name])
+    return encoder, tensors
+
+
+class Models:
+    def __init__(self, o):
+        self.pieces = Pieces(o.base)
+        self.reranker, _ = adapted(o.base, o.reranker)
+        self.reader, tensors = adapted(o.base, o.reader)
+        self.head = nn.Linear(384, 2)
+        with torch.no_grad():
+            self.head.weight.copy_(tensors["qa_outputs.weight"])
+            self.head.bias.copy_(tensors["qa_outputs.bias"])
+
+    @torch.no_grad()
+    def compared(self, query, texts):
+        """The reranker's scores `[n]` and the passages' vectors `[n, 384]`."""
+        framed = lambda rows, most: [[CLS, *ids[: most - 2], SEP] for ids, _ in rows]
+        asked, asked_lengths = padded(framed(self.pieces([query]), QUERY))
+        ids, lengths = padded(framed(self.pieces(texts), PASSAGE))
+        x = self.reranker(ids, lengths)
+        scores = maxsim(self.reranker(asked, asked_lengths), asked_lengths, x, lengths)[0]
+        inside = (torch.arange(ids.shape[1])[None] < lengths[:, None]).float()[..., None]
+        return scores, F.normalize((x.float() * inside).sum(1), dim=-1)
+
+    @torch.no_grad()
+    def answered(self, query, texts):
+        """Of each text the best span's margin over no answer, and the odds of any: `[n]` twice."""
+        q, *read = (ids for ids, _ in self.pieces([query, *texts]))
+        q = q[:64]
+        read = [p[: WINDOW - len(q) - 3] for p in read]
+        types = [[0] * (len(q) + 2) + [1] * (len(p) + 1) for p in read]
+        start, end = logits(self.reader, self.head, [[CLS, *q, SEP, *p, SEP] for p in read], types)
+        margins, odds = [], []
+        for a, b, p in zip(start, end, read):
+            inside = slice(len(q) + 2, len(q) + 2 + len(p))
+            pairs = a[inside][:, None] + b[inside][None]
+            may = torch.ones_like(pairs).triu().tril(LONGEST - 1).bool()
+            margins.append(pairs.masked_fill(~may, -1e4).max() - a[0] - b[0])
+            odds.append(sum(x[inside].logsumexp(0) - x[0] for x in (a, b)))
+        return {"margin": torch.stack(margins), "odds": torch.stack(odds)}
+
+
+def standardised(x):
+    return (x - x.mean()) / x.std(correction=0).clamp_min(1e-6)
+
+
+def fused(first, second, vectors, numbers):
+    """As components/reranker/src/fusion.rs does it, before the reader has read."""
+    weight, share, lenders = numbers["weight"], numbers["share"], numbers["lenders"]
+    scores = (1 - weight) * standardised(first) + weight * standardised(second)
+    cosines = (vectors @ vectors.T).fill_diagonal_(-1).clamp_min(0)
+    near, at = cosines.topk(min(lenders, len(scores) - 1))
+    lent = (near.square() * scores[at]).sum(1) / near.square().sum(1).clamp_min(1e-9)
+    return (1 - share) * scores + share * lent
+
+
+def gain(features, numbers):
+    """NDCG@10 of one query with one relevant passage."""
+    first, second, vectors, answers, relevant = features
+    scores = fused(first, second, vectors, numbers)
+    best = scores.argsort(descending=True)[: numbers["read"]]
+    said = torch.sigmoid(answers[numbers["says"]][best] / numbers["temperature"])
+    scores[best] += numbers["reader"] * said.nan_to_num(0.0)
+    rank = int((scores.argsort(descending=True) == relevant).nonzero()[0]) if relevant >= 0 else 99
+    return 1 / math.log2(rank + 2) if rank < 10 else 0.0
+
+
+def features_of(folder, models):
+    passages = corpus(folder)
+    queries = {row["_id"]: row["text"] for row in found(folder, "queries")}
+    right = dict(l.split("\t")[:2] for l in (folder / "qrels/test.tsv").read_text().splitlines()[1:])
+    ranked = {}
+    for line in (folder / "run.trec").read_text().splitlines():
+        query, _, passage, _, score, _ = line.split()
+        ranked.setdefault(query, []).append((passage, float(score)))
+    for number, (query, relevant) in enumerate(right.items()):
+        keys, first = zip(*ranked[query][:CANDIDATES])
+        texts = ["\n".join(part for part in passages[k] if part) for k in keys]
+        second, vectors = models.compared(queries[query], texts)
+        answers = {name: torch.full((len(keys),), torch.nan) for name in TRIED["says"]}
+        best = fused(torch.tensor(first), second, vectors, NOW).argsort(descending=True)[:READ]
+        for name, said in models.answered(queries[query], [texts[i] for i in best]).items():
+            answers[name][best] = said
+        at = keys.index(relevant) if relevant in keys else -1
+        yield torch.tensor(first), second, vectors, answers, at
+        if number % 50 == 49:
+            print(f"{folder.name}: {number + 1} of {len(right)} queries", flush=True)
+
+
+def choose(o):
+    models = Models(o)
+    sets = {f.name: list(features_of(f, models)) for f in o.folders}
+    figures = lambda numbers: [
+        sum(gain(f, numbers) for f in features) / len(features) for features in sets.values()
+    ]
+    mean = lambda numbers: sum(figures(numbers)) / len(sets)
+    first = NOW | {"weight": 0.0, "share": 0.0, "reader": 0.0}
+    print(" " * 22, *sets)
+    shown = lambda name, n: print(f"{name:22}", *(f"{x:.4f}" for x in figures(n)), f"mean {mean(n):.4f}")
+    shown("first stage", first)
+    shown("as it is", NOW)
+    best = NOW
+    # One number after the other, twice over.
+    for name, values in [*TRIED.items()] * 2:
+        for value in values:
+            shown(f"{name} {value}", best | {name: value})
+        best = best | {name: max(values, key=lambda value: mean(best | {name: value}))}
+        print(best, flush=True)
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__)
+    commands = options.add_subparsers(required=True)
+    pairs = commands.add_parser("pairs")
+    pairs.add_argument("--data", type=Path, required=True, help="folder of the question sets")
+    pairs.add_argument("--wheels", type=Path, required=True, help="folder of Django's source archive")
+    pairs.add_argument("--out", type=Path, required=True)
+    pairs.add_argument("--most", type=int, default=200, help="queries of each collection")
+    pairs.set_defaults(run=make_pairs)
+    chosen = commands.add_parser("choose")
+    chosen.add_argument("folders", type=Path, nargs="+", help="each with run.trec")
+    chosen.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
+    chosen.add_argument("--reranker", type=Path, required=True, help="its adapter.safetensors")
+    chosen.add_argument("--reader", type=Path, required=True, help="its adapter.safetensors")
+    chosen.set_defaults(run=choose)
+    o = options.parse_args()
+    o.run(o)
+
+
+if __name__ == "__main__":
+    main()
