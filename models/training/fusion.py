@@ -6,14 +6,15 @@ trained on and nothing is judged by.
     python fusion.py choose --base MODEL_DIR --reranker FILE --reader FILE FOLDER...
 
 The collections: written questions of the passages that are held out of the reader's training
-(`written.py`), and of Django's source archive its functions by their docstrings and its documentation's
-sections by their headings. What is chosen: the reranker's weight, the share that similar passages lend
+(`written.py`), and `needs.jsonl`: what a developer would type to find functions and sections of the
+manual in Django's source archive, and what a librarian would ask of PubMedQA's abstracts, 60 each,
+written and judged (the best 14 of the first stage and of the reranker) by a language model. What is chosen: the reranker's weight, the share that similar passages lend
 and how many do, the reader's weight, how many passages it reads, and how what it says becomes a
 probability (`host/node/src/build.rs`, `components/reranker`).
 """
 
 import argparse
-import math
+import json
 import random
 import re
 import tarfile
@@ -30,15 +31,16 @@ from encoder import Encoder, adapter_tensors, padded
 from examples import WINDOW
 from reader import logits
 from reranker import PASSAGE, QUERY, maxsim
-from texts import CLS, SEP, Pieces, corpus, found
+from texts import CLS, SEP, Pieces, corpus, found, rows
 
+NEEDS = Path(__file__).with_name("needs.jsonl")
 CANDIDATES, READ = 50, 20
 LONGEST = 40
 HEADING = re.compile(r"^(?!\.\.)(\S.*)\n([=\-~^\"'])\2{2,}\n", re.M)
 NOW = {"weight": 0.35, "share": 0.3, "lenders": 5, "reader": 2.0, "read": 10}
 NOW |= {"says": "margin", "temperature": 3.0}
 TRIED = {
-    "weight": (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6),
+    "weight": (0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8),
     "share": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
     "lenders": (2, 3, 5, 8, 12),
     "reader": (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
@@ -50,32 +52,29 @@ TRIED = {
 
 
 def make_pairs(o):
-    texts = {k: (t, x) for k, (t, x) in corpus(o.data / "squadshifts_new_wiki_train").items()}
+    texts = {k: p for k, p in corpus(o.data / "squadshifts_new_wiki_train").items()}
     asked = [q for q in written.held_out() if q["answer"] is not None]
-    sources.write(o.out, "held_out", ((q["question"], *texts[q["passage"]]) for q in asked), o.most)
-    # The passages that nobody asks for are there to be found too.
-    extra(o.out / "held_out", texts.values())
-    sources.write(o.out, "functions", sources.code(o.wheels, random.Random(5)), 4000)
-    sources.write(o.out, "manual", manual(o.wheels), 4000)
-    for name in ("functions", "manual"):
-        fewer(o.out / name, o.most)
+    collection(o.out / "held_out", texts, [(q["question"], [q["passage"]]) for q in asked])
+    needs = {}
+    for row in rows(NEEDS):
+        needs.setdefault(row["collection"], []).append((row["query"], row["relevant"]))
+    given = {"functions": sources.code(o.wheels, random.Random(5)), "manual": manual(o.wheels)}
+    for name, found_there in given.items():
+        sources.write(o.out, name, found_there, 4000)
+        collection(o.out / name, corpus(o.out / name), needs[name])
+    collection(o.out / "abstracts", corpus(o.data / "pubmedqa"), needs["abstracts"])
 
 
-def extra(folder, passages):
-    lines = {(row["title"], row["text"]) for row in found(folder, "corpus")}
-    more = [p for p in passages if p not in lines]
-    with open(folder / "corpus.jsonl", "a") as out:
-        for number, (title, text) in enumerate(more):
-            row = {"_id": f"more-{number}", "title": title, "text": text}
-            out.write(sources.json.dumps(row) + "\n")
-
-
-def fewer(folder, most):
-    """Leaves `most` queries, and every passage."""
-    kept = (folder / "queries.jsonl").read_text().splitlines()[:most]
-    (folder / "queries.jsonl").write_text("\n".join(kept) + "\n")
-    judged = (folder / "qrels/test.tsv").read_text().splitlines()[: most + 1]
-    (folder / "qrels/test.tsv").write_text("\n".join(judged) + "\n")
+def collection(folder, texts, asked):
+    """A BEIR folder of passages by id, and queries with the ids of those that are relevant."""
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
+    lines = lambda values: "".join(json.dumps(v) + "\n" for v in values)
+    passages = [{"_id": key, "title": title, "text": text} for key, (title, text) in texts.items()]
+    queries = [{"_id": f"q{n}", "text": query} for n, (query, _) in enumerate(asked)]
+    judged = [f"q{n}\t{key}\t1" for n, (_, right) in enumerate(asked) for key in right]
+    (folder / "corpus.jsonl").write_text(lines(passages))
+    (folder / "queries.jsonl").write_text(lines(queries))
+    (folder / "qrels/test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n")
 
 
 def manual(folder):
@@ -158,21 +157,25 @@ def fused(first, second, vectors, numbers):
 
 
 def gain(features, numbers):
-    """NDCG@10 of one query with one relevant passage."""
+    """NDCG@10 of one query; `relevant` says which candidates are, and how many there are at all."""
     first, second, vectors, answers, relevant = features
     scores = fused(first, second, vectors, numbers)
     best = scores.argsort(descending=True)[: numbers["read"]]
     said = torch.sigmoid(answers[numbers["says"]][best] / numbers["temperature"])
     scores[best] += numbers["reader"] * said.nan_to_num(0.0)
-    rank = int((scores.argsort(descending=True) == relevant).nonzero()[0]) if relevant >= 0 else 99
-    return 1 / math.log2(rank + 2) if rank < 10 else 0.0
+    here, count = relevant
+    discounts = 1 / torch.arange(2, 12).log2()
+    ranked = here[scores.argsort(descending=True)[:10]].float()
+    return ((ranked * discounts[: len(ranked)]).sum() / discounts[:count].sum()).item()
 
 
 def features_of(folder, models):
     passages = corpus(folder)
     queries = {row["_id"]: row["text"] for row in found(folder, "queries")}
-    right = dict(l.split("\t")[:2] for l in (folder / "qrels/test.tsv").read_text().splitlines()[1:])
-    ranked = {}
+    right, ranked = {}, {}
+    for line in (folder / "qrels/test.tsv").read_text().splitlines()[1:]:
+        query, passage, _ = line.split("\t")
+        right.setdefault(query, set()).add(passage)
     for line in (folder / "run.trec").read_text().splitlines():
         query, _, passage, _, score, _ = line.split()
         ranked.setdefault(query, []).append((passage, float(score)))
@@ -184,8 +187,8 @@ def features_of(folder, models):
         best = fused(torch.tensor(first), second, vectors, NOW).argsort(descending=True)[:READ]
         for name, said in models.answered(queries[query], [texts[i] for i in best]).items():
             answers[name][best] = said
-        at = keys.index(relevant) if relevant in keys else -1
-        yield torch.tensor(first), second, vectors, answers, at
+        here = torch.tensor([key in relevant for key in keys])
+        yield torch.tensor(first), second, vectors, answers, (here, len(relevant))
         if number % 50 == 49:
             print(f"{folder.name}: {number + 1} of {len(right)} queries", flush=True)
 
@@ -199,7 +202,10 @@ def choose(o):
     mean = lambda numbers: sum(figures(numbers)) / len(sets)
     first = NOW | {"weight": 0.0, "share": 0.0, "reader": 0.0}
     print(" " * 22, *sets)
-    shown = lambda name, n: print(f"{name:22}", *(f"{x:.4f}" for x in figures(n)), f"mean {mean(n):.4f}")
+
+    def shown(name, numbers):
+        print(f"{name:22}", *(f"{x:.4f}" for x in figures(numbers)), f"mean {mean(numbers):.4f}", flush=True)
+
     shown("first stage", first)
     shown("as it is", NOW)
     best = NOW
@@ -218,7 +224,6 @@ def main():
     pairs.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     pairs.add_argument("--wheels", type=Path, required=True, help="folder of Django's source archive")
     pairs.add_argument("--out", type=Path, required=True)
-    pairs.add_argument("--most", type=int, default=200, help="queries of each collection")
     pairs.set_defaults(run=make_pairs)
     chosen = commands.add_parser("choose")
     chosen.add_argument("folders", type=Path, nargs="+", help="each with run.trec")
