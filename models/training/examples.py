@@ -44,7 +44,7 @@ class Examples:
     def draw(self, index, with_written, chance):
         """(question, passage, start, end); start is None when the passage does not answer."""
         if with_written and chance.random() < WRITTEN:
-            # Two of three are unanswerable, as two of five of the others are.
+            # Seven of ten are unanswerable; of the others four of ten are.
             return chance.choice(self.written[chance.random() < 0.3])
         q = self.questions[index]
         roll = chance.random()
