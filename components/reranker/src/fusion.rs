@@ -102,4 +102,20 @@ mod tests {
         scores[6] = 9.0;
         assert_eq!(smooth(&scores, &vectors, 0.5)[..6], [0.0; 6]);
     }
+
+    #[test]
+    fn the_rule_is_that_of_the_training() {
+        let golden = include_str!("../../../tests/golden/fusion.json");
+        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+        let number = |value: &serde_json::Value| value.as_f64().unwrap() as f32;
+        let list = |name: &str| -> Vec<f32> {
+            golden[name].as_array().unwrap().iter().map(number).collect()
+        };
+        let fused = fuse(&list("retrieval"), &list("reranked"), number(&golden["weight"]));
+        let smoothed = smooth(&fused, &list("vectors"), number(&golden["share"]));
+        let expected = list("fused");
+        assert_eq!(smoothed.len(), expected.len());
+        let apart = smoothed.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-4, "{smoothed:?} is not {expected:?}");
+    }
 }
