@@ -1,4 +1,5 @@
-"""Fits how strong an answer's evidence is: a logistic function of the reader's odds and the reranker's score.
+"""Fits how strong an answer's evidence is: a logistic function of the reader's odds, the reranker's score,
+and the odds of a second reading, of the sentence of the best span and the two beside it.
 
     python evidence.py --data QA_DIR --base MODEL_DIR --reranker FILE --reader FILE HELD_OUT
 
@@ -16,7 +17,10 @@ from torch import nn
 
 import written
 from fusion import Models
-from texts import corpus, found
+from texts import beside, corpus, found
+
+TRIED = (("odds", [0]), ("odds and score", [0, 1]), ("odds and odds again", [0, 2]))
+TRIED += (("all", [0, 1, 2]),)
 
 
 def answerable_and_not(data, folder):
@@ -34,11 +38,15 @@ def answerable_and_not(data, folder):
 
 
 def features(models, questions):
-    """The odds that anything answers, and the score by late interaction: `[n, 2]`."""
+    """The odds that anything answers, the score by late interaction, and the odds again: `[n, 3]`."""
     rows = []
     for number, (question, passage, _) in enumerate(questions):
-        odds = models.answered(question, [passage])["odds"][0]
-        rows.append(torch.stack([odds, models.compared(question, [passage])[0][0]]))
+        said = models.answered(question, [passage])
+        begin = said["begin"].item()
+        low, high = beside(passage, begin, begin + 1)
+        closely = models.answered(question, [passage[low:high]])["odds"][0]
+        score = models.compared(question, [passage])[0][0]
+        rows.append(torch.stack([said["odds"][0], score, closely]))
         if number % 200 == 199:
             print(f"{number + 1} of {len(questions)}", flush=True)
     return torch.stack(rows)
@@ -86,7 +94,7 @@ def main():
     for kind in share:
         of = x[[k == kind for k in kinds]]
         print(f"{kind}: {len(of)}, odds {of[:, 0].mean():.2f}, score {of[:, 1].mean():.3f}")
-    for name, columns in (("odds", [0]), ("odds and score", [0, 1])):
+    for name, columns in TRIED:
         bias, weights = fitted(x[:, columns], right, weight)
         scores = x[:, columns] @ torch.tensor(weights) + bias
         print(f"{name}: bias {bias:.2f}, weights", *(f"{w:.2f}" for w in weights))

@@ -1,9 +1,12 @@
 """What the reader learns from: questions with a passage, now answerable, now not.
 
 Every passage stands with questions that it answers and with such as it does not; every way to make an
-unanswerable question has its answerable counterpart, so that neither tells by its style alone.
+unanswerable question has its answerable counterpart, so that neither tells by its style alone. The
+written questions come in pairs: one that the passage does not answer, and one like it that it does
+(contrast sets, Gardner et al. 2020).
 """
 
+import re
 from collections import Counter
 from random import Random
 from typing import NamedTuple
@@ -12,12 +15,13 @@ import torch
 
 import unanswerable
 import written
-from texts import CLS, SEP, TRAINED_ON, corpus, found
+from texts import CLS, SEP, TRAINED_ON, beside, corpus, found
 
 WINDOW, SHORTEST = 320, 128
 QUESTION = 48
-# The share of written questions, once they are drawn.
-WRITTEN = 0.5
+# The share of the pairs, once they are drawn; of them, of those whose questions are as alike as can be,
+# and of those that are read without most of the passage.
+WRITTEN, ALIKE, CLOSE = 0.6, 0.7, 0.2
 
 
 class Question(NamedTuple):
@@ -38,14 +42,22 @@ class Examples:
         self.pieces, self.changes = pieces, unanswerable.Changes(pieces, table)
         self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
         self.questions += of_stretches(data)
-        kept = list(written.questions(data))
-        self.written = [[q for q in kept if (q[2] is None) == none] for none in (True, False)]
+        self.pairs = list(paired(self.questions, list(written.questions(data))))
 
-    def draw(self, index, with_written, chance):
-        """(question, passage, start, end); start is None when the passage does not answer."""
-        if with_written and chance.random() < WRITTEN:
-            # Seven of ten are unanswerable; of the others four of ten are.
-            return chance.choice(self.written[chance.random() < 0.3])
+    def pair(self, chance):
+        """An unanswerable question and an answerable one of the same passage, each as `draw` has it."""
+        asked, answerable = chance.choice(self.pairs)
+        other = answerable[0] if chance.random() < ALIKE else chance.choice(answerable)
+        if chance.random() < CLOSE:
+            # What looks like an answer is read a second time, with little around it.
+            text, passage, start, end = other
+            low, high = beside(passage, start, end)
+            passage = passage[low:high]
+            return (asked[0], passage, None, None), (text, passage, start - low, end - low)
+        return asked, other
+
+    def draw(self, index, chance):
+        """(question, passage, start, end); start is None when the passage does not answer: four of ten."""
         q = self.questions[index]
         roll = chance.random()
         if roll < 0.5:
@@ -79,7 +91,8 @@ class Examples:
         return answered(question, *passage, chance)
 
     def encode(self, batch, chance):
-        """Ids, segments, and the tokens that start and end the answer: [CLS] where there is none."""
+        """Ids, segments, the tokens that start and end the answer, [CLS] where there is none, and which
+        examples have the same passage: the same number."""
         asked = self.pieces([b[0] for b in batch])
         read = self.pieces([b[1] for b in batch])
         ids, types, starts, ends = [], [], [], []
@@ -100,7 +113,9 @@ class Examples:
             first, last = (0, 0) if first is None else (first + shift, min(last + shift, final))
             starts.append(first)
             ends.append(last)
-        return ids, types, torch.tensor(starts), torch.tensor(ends)
+        numbers = {}
+        same = [numbers.setdefault(spaced(b[1]), len(numbers)) for b in batch]
+        return ids, types, torch.tensor(starts), torch.tensor(ends), torch.tensor(same)
 
 
 def around(q, old_new):
@@ -110,6 +125,27 @@ def around(q, old_new):
 def answered(text, passage, answers, chance):
     start, end = chance.choice(answers)
     return text, passage, start, end
+
+
+def spaced(text):
+    return " ".join(text.split())
+
+
+def paired(people, kept):
+    """Each unanswerable question of `kept`, with the answerable ones of its passage, those of people
+    too, the most similar first."""
+    answerable = {}
+    for q in people:
+        answerable.setdefault(spaced(q.passage), []).append((q.text, q.passage, *q.answers[0]))
+    for q in kept:
+        if q[2] is not None:
+            answerable.setdefault(q[1], []).append(q)
+    words = lambda text: set(re.findall(r"\w+", text.lower()))
+    for q in kept:
+        if q[2] is None and (others := answerable.get(q[1])):
+            own = words(q[0])
+            alike = lambda other: len(own & words(other[0])) / len(own | words(other[0]))
+            yield q, sorted(others, key=alike, reverse=True)
 
 
 def marked(data, pairs, name):
@@ -164,11 +200,16 @@ def batches(examples, number, pool, batch, with_written):
     """The 16 batches of draw `number`, the same however often it is made."""
     count = len(examples.questions)
     picked = []
-    for at in range(number * pool, (number + 1) * pool):
+    for at in range(number * pool, (number + 1) * pool, 2):
         order = epoch_order(count, at // count)
         chance = Random(at * 7919 + 3)
-        picked.append(examples.draw(order[at % count], with_written, chance))
-    picked.sort(key=lambda e: len(e[0]) + len(e[1]))
+        if with_written and chance.random() < WRITTEN:
+            picked.append(examples.pair(chance))
+        else:
+            picked += [[examples.draw(order[i % count], chance)] for i in (at, at + 1)]
+    # Pairs stay together.
+    picked.sort(key=lambda some: len(some[0][0]) + len(some[0][1]))
+    picked = [example for some in picked for example in some]
     parts = [picked[i : i + batch] for i in range(0, pool, batch)]
     Random(number).shuffle(parts)
     return parts

@@ -49,6 +49,8 @@ TRIED = {
     "says": ("margin", "odds"),
     "temperature": (1.0, 1.5, 2.0, 3.0, 4.0, 6.0),
 }
+# Numbers of which less is nearer to the first stage.
+CAUTIOUS = ("weight", "reader", "read")
 
 
 def make_pairs(o):
@@ -126,20 +128,24 @@ class Models:
 
     @torch.no_grad()
     def answered(self, query, texts):
-        """Of each text the best span's margin over no answer, and the odds of any: `[n]` twice."""
-        q, *read = (ids for ids, _ in self.pieces([query, *texts]))
-        q = q[:64]
+        """Of each text the best span's margin over no answer, the odds of any, and the character that
+        the span begins at: `[n]` each."""
+        (q, _), *read = self.pieces([query, *texts])
+        places, read, q = [at for _, at in read], [ids for ids, _ in read], q[:64]
         read = [p[: WINDOW - len(q) - 3] for p in read]
         types = [[0] * (len(q) + 2) + [1] * (len(p) + 1) for p in read]
         start, end = logits(self.reader, self.head, [[CLS, *q, SEP, *p, SEP] for p in read], types)
-        margins, odds = [], []
-        for a, b, p in zip(start, end, read):
+        margins, odds, begins = [], [], []
+        for a, b, p, at in zip(start, end, read, places):
             inside = slice(len(q) + 2, len(q) + 2 + len(p))
             pairs = a[inside][:, None] + b[inside][None]
             may = torch.ones_like(pairs).triu().tril(LONGEST - 1).bool()
-            margins.append(pairs.masked_fill(~may, -1e4).max() - a[0] - b[0])
+            best, begin = pairs.masked_fill(~may, -1e4).max(1).values.max(0)
+            margins.append(best - a[0] - b[0])
+            begins.append(at[begin][0])
             odds.append(sum(x[inside].logsumexp(0) - x[0] for x in (a, b)))
-        return {"margin": torch.stack(margins), "odds": torch.stack(odds)}
+        said = {"margin": torch.stack(margins), "odds": torch.stack(odds)}
+        return said | {"begin": torch.tensor(begins)}
 
 
 def standardised(x):
@@ -185,8 +191,9 @@ def features_of(folder, models):
         second, vectors = models.compared(queries[query], texts)
         answers = {name: torch.full((len(keys),), torch.nan) for name in TRIED["says"]}
         best = fused(torch.tensor(first), second, vectors, NOW).argsort(descending=True)[:READ]
-        for name, said in models.answered(queries[query], [texts[i] for i in best]).items():
-            answers[name][best] = said
+        said = models.answered(queries[query], [texts[i] for i in best])
+        for name in answers:
+            answers[name][best] = said[name]
         here = torch.tensor([key in relevant for key in keys])
         yield torch.tensor(first), second, vectors, answers, (here, len(relevant))
         if number % 50 == 49:
@@ -196,15 +203,24 @@ def features_of(folder, models):
 def choose(o):
     models = Models(o)
     sets = {f.name: list(features_of(f, models)) for f in o.folders}
-    figures = lambda numbers: [
-        sum(gain(f, numbers) for f in features) / len(features) for features in sets.values()
-    ]
-    mean = lambda numbers: sum(figures(numbers)) / len(sets)
     first = NOW | {"weight": 0.0, "share": 0.0, "reader": 0.0}
     print(" " * 22, *sets)
 
+    def gains(numbers):
+        return [torch.tensor([gain(f, numbers) for f in of]) for of in sets.values()]
+
+    def mean(numbers):
+        return sum(g.mean().item() for g in gains(numbers)) / len(sets)
+
     def shown(name, numbers):
-        print(f"{name:22}", *(f"{x:.4f}" for x in figures(numbers)), f"mean {mean(numbers):.4f}", flush=True)
+        figures = " ".join(f"{g.mean().item():.4f}" for g in gains(numbers))
+        print(f"{name:22} {figures} mean {mean(numbers):.4f}", flush=True)
+
+    def short(numbers, best):
+        """By how much numbers fall short of the best on average, and the standard error of that."""
+        lost = [b - g for b, g in zip(gains(best), gains(numbers))]
+        spread = sum(x.var().item() / len(x) for x in lost) ** 0.5 / len(sets)
+        return sum(x.mean().item() for x in lost) / len(sets), spread
 
     shown("first stage", first)
     shown("as it is", NOW)
@@ -215,6 +231,18 @@ def choose(o):
             shown(f"{name} {value}", best | {name: value})
         best = best | {name: max(values, key=lambda value: mean(best | {name: value}))}
         print(best, flush=True)
+    # Then back towards the first stage, as far as nothing is lost that one standard error would not
+    # explain (Breiman et al. 1984, section 3.4.3): it is what holds in domains that nobody tried.
+    plain = best
+    for name in CAUTIOUS:
+        for value in TRIED[name]:
+            lost, error = short(plain | {name: value}, best)
+            print(f"{name} {value}: {lost:.4f} less than the best, standard error {error:.4f}")
+            if lost <= error:
+                plain = plain | {name: value}
+                break
+    shown("the most cautious", plain)
+    print(plain)
 
 
 def main():

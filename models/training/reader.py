@@ -19,7 +19,8 @@ from texts import Pieces
 
 # The share of the steps after which written questions are drawn too: first to find, then to doubt.
 FIND = 0.3
-# What telling answerable questions of a batch from the others weighs beside marking the answers.
+# What telling answerable questions of a batch from the others weighs beside marking the answers; those
+# of the same passage count once more.
 ORDER = 0.3
 
 
@@ -31,7 +32,7 @@ def logits(encoder, head, ids, types):
     return head(x).permute(2, 0, 1).masked_fill(padding, -1e4)
 
 
-def gradients(encoder, head, ids, types, starts, ends, part):
+def gradients(encoder, head, ids, types, starts, ends, passages, part):
     """Adds a batch's gradients, `part` examples at a time to save memory; its figures."""
     sums = {"loss": 0.0, "order": 0.0, "exact": 0.0}
     for at in range(0, len(ids), part):
@@ -42,7 +43,8 @@ def gradients(encoder, head, ids, types, starts, ends, part):
             for scores, at in ((start, starts), (end, ends))
         )
         marking = marking / 2 / len(ids)
-        order = disorder(odds(start) + odds(end), starts[some] > 0) * len(start) / len(ids)
+        order = disorder(odds(start) + odds(end), starts[some] > 0, passages[some])
+        order = order * len(start) / len(ids)
         loss = marking + ORDER * order
         loss.backward()
         sums["order"] += order.item()
@@ -57,10 +59,13 @@ def odds(scores):
     return scores[:, 1:].logsumexp(-1) - scores[:, 0]
 
 
-def disorder(odds, answerable):
-    """How often, softly, an unanswerable question has higher odds than an answerable one."""
-    pairs = odds[~answerable][:, None] - odds[answerable][None]
-    return nn.functional.softplus(pairs).mean() if pairs.numel() else odds.sum() * 0
+def disorder(odds, answerable, passages):
+    """How often, softly, an unanswerable question has higher odds than an answerable one, of all and of
+    the same passage."""
+    pairs = nn.functional.softplus(odds[~answerable][:, None] - odds[answerable][None])
+    same = passages[~answerable][:, None] == passages[answerable][None]
+    parts = [some.mean() for some in (pairs, pairs[same]) if some.numel()]
+    return sum(parts, odds.sum() * 0)
 
 
 def main():
@@ -99,7 +104,8 @@ def main():
     while run.step < steps:
         if not waiting or drawn != run.step // 16:
             drawn = run.step // 16
-            waiting = batches(examples, drawn, pool, o.batch, drawn * 16 >= FIND * steps)
+            doubting = o.begin or drawn * 16 >= FIND * steps
+            waiting = batches(examples, drawn, pool, o.batch, doubting)
         batch, chance = waiting[run.step % 16], run.random()
         run.learn(**gradients(encoder, head, *examples.encode(batch, chance), part=o.part))
     card = {"kind": "reader", "base": "all-MiniLM-L6-v2", "rank": o.rank, "max_tokens": WINDOW}

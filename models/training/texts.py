@@ -60,3 +60,11 @@ class Pieces:
     def __call__(self, texts):
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [(e.ids, e.offsets) for e in encoded]
+
+
+def beside(text, start, end):
+    """The characters of the sentences that `start..end` touches, with the one before and the one after."""
+    cuts = [0, *(m.end() for m in SENTENCE.finditer(text)), len(text)]
+    first = max(n for n, cut in enumerate(cuts[:-1]) if cut <= start)
+    last = next((n for n, cut in enumerate(cuts) if n > first and cut >= end), len(cuts) - 1)
+    return cuts[max(0, first - 1)], cuts[min(len(cuts) - 1, last + 1)]

@@ -39,3 +39,7 @@ if [ ! -e "$work/pairs/done" ]; then
 fi
 "$python" "$here/reranker.py" --base "$base" --work "$work" "$work"/pairs/*/
 "$python" "$here/reader.py" --base "$base" --work "$work" --data "$data/qa" --pairs "$work/pairs"
+# Once more, with the written questions from the first step on.
+mkdir -p "$work/second"
+"$python" "$here/reader.py" --base "$base" --work "$work/second" --data "$data/qa" --pairs "$work/pairs" \
+    --begin "$work/reader.pt" --epochs 3.5 --rate 5e-4

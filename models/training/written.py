@@ -3,11 +3,12 @@
     python written.py --data QA_DIR --out FOLDER   # the passages, to write questions of
 
 `written.jsonl.gz` holds them: `passage` is the id of one of SQuADShifts' passages, the number of a
-stretch of squad_qg_pairs (`stretches`) or of a section of documentation (`documents`); `answer`, null where nothing in the passage answers. They are
-of the kinds that annotators of SQuAD 2.0 used (Rajpurkar et al. 2018, table 2), each with a plausible
-wrong answer in its passage, and were written by a language model that read the passage and what people
-asked of it. `marked.jsonl.gz` holds where the answers to people's questions stand in those stretches,
-marked by the same. `written.md` is what it was told.
+stretch of squad_qg_pairs (`stretches`) or of a section of documentation (`documents`); `answer` is null
+where nothing in the passage answers. Those are of the kinds that annotators of SQuAD 2.0 used (Rajpurkar
+et al. 2018, table 2), each with a plausible wrong answer in its passage; most have an answerable twin.
+They were written by a language model that read the passage and what people asked of it.
+`marked.jsonl.gz` holds where the answers to people's questions stand in those stretches, marked by the
+same. `written.md` is what it was told.
 """
 
 import argparse

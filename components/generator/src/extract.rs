@@ -89,7 +89,7 @@ pub fn extract(
     {
         let lead = &mut candidates[reading.candidate];
         let passage = passages[lead.passage].score;
-        evidence = reader.setup.calibration.evidence(reading.odds, passage, lead.score);
+        evidence = reader.setup.calibration.evidence(reading.odds, passage, reading.closely);
         answer = answer_range(&passages[lead.passage].passage, lead, &reading);
         lead.score = f32::MAX;
     }

@@ -25,6 +25,8 @@ pub struct Reading {
     pub span: Range<usize>,
     /// The logarithm of the odds that what was read answers.
     pub odds: f32,
+    /// The same of a second reading, of nothing but its sentence and the two beside it.
+    pub closely: f32,
 }
 
 /// Reads a question's passages.
@@ -71,15 +73,37 @@ impl Reader<'_> {
         });
         let readings = windows.iter().zip(best).filter_map(|((page, window), best)| {
             let reading = page.reading(window, best?)?;
-            Some((self.weigh(reading.odds, passages[page.passage].score), reading))
+            Some((self.weigh(reading.odds, passages[page.passage].score), *page, reading))
         });
-        Ok(readings.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, reading)| reading))
+        let Some((_, page, reading)) = readings.max_by(|a, b| a.0.total_cmp(&b.0)) else {
+            return Ok(None);
+        };
+        let closely = self.closely(question, page, &reading)?;
+        Ok(Some(Reading { closely, ..reading }))
     }
 
-    /// What spans of several passages are compared by: their part of the evidence.
+    /// The odds of a reading whose sentence and the two beside it are read again: less stands there
+    /// that only sounds like an answer.
+    fn closely(&self, question: &str, page: &Page, reading: &Reading) -> Result<f32, Error> {
+        let text = page.around(reading.candidate);
+        if text.len() == page.text.len() || self.setup.calibration.closely == 0.0 {
+            return Ok(reading.odds);
+        }
+        let form =
+            Windows { tokens: self.setup.max_tokens, first: QUESTION, overlap: OVERLAP, most: 1 };
+        let windows = self.encoder.windows(question, text, form);
+        let windows = windows.map_err(|e| Error::InvalidInput(e.to_string()))?;
+        let read: Vec<&Window> = windows.iter().collect();
+        let spans = Spans::read(&self.setup.graph, &read)?;
+        let best = spans.best(&read, |number| vec![0; read[number].places.len()]).next();
+        Ok(best.flatten().map_or(reading.odds, |span| span.odds))
+    }
+
+    /// What spans of several passages are compared by: their part of the evidence, were a second
+    /// reading to say the same.
     fn weigh(&self, odds: f32, passage: f32) -> f32 {
-        let Calibration { span, passage: weight, .. } = self.setup.calibration;
-        span * odds + weight * passage
+        let Calibration { span, closely, passage: weight, .. } = self.setup.calibration;
+        (span + closely) * odds + weight * passage
     }
 }
 
@@ -89,6 +113,15 @@ impl Page {
         self.sentences.partition_point(|(_, range)| range.end <= place.start)
     }
 
+    /// The text of a sentence with the one before and the one after.
+    fn around(&self, candidate: usize) -> &str {
+        let at = self.sentences.partition_point(|(number, _)| *number < candidate);
+        let last = self.sentences.len().saturating_sub(1);
+        let bytes = |at: usize| self.sentences.get(at).map_or(0..0, |(_, range)| range.clone());
+        let text = bytes(at.saturating_sub(1)).start..bytes(last.min(at + 1)).end;
+        self.text.get(text).unwrap_or_default()
+    }
+
     /// Tokens of a window as bytes of their sentence.
     fn reading(&self, window: &Window, Span { tokens, odds, .. }: Span) -> Option<Reading> {
         let (from, to) = (window.places.get(tokens.start)?, window.places.get(tokens.end - 1)?);
@@ -96,7 +129,7 @@ impl Page {
         // Tokens lie within sentences, but for a space that some tokenizers count to the next word.
         let start = from.start.max(range.start) - range.start;
         let end = to.end.min(range.end).saturating_sub(range.start).max(start);
-        Some(Reading { candidate: *candidate, span: start..end, odds })
+        Some(Reading { candidate: *candidate, span: start..end, odds, closely: odds })
     }
 }
 
@@ -147,5 +180,14 @@ mod tests {
         let span = Span { tokens: 2..4, margin: 4.0, odds: 5.5 };
         let reading = pages[0].reading(&window, span).unwrap();
         assert_eq!((reading.candidate, reading.span, reading.odds), (1, 0..10, 5.5));
+    }
+
+    #[test]
+    fn a_sentence_is_read_again_with_its_neighbours() {
+        let pages = pages(&["One.", "Two.", "Three.", "Four."].map(|plain| candidate(3, plain)));
+        let around: Vec<&str> = (0..4).map(|number| pages[0].around(number)).collect();
+        assert_eq!(around, ["One. Two.", "One. Two. Three.", "Two. Three. Four.", "Three. Four."]);
+        let (first, second) = (candidate(0, "Of another."), candidate(1, "Alone."));
+        assert_eq!(super::pages(&[first, second])[1].around(1), "Alone.");
     }
 }

@@ -131,8 +131,9 @@ pub struct ReaderSetup {
 }
 
 /// Evidence that a span answers, as the logistic function of
-/// `bias + span · s + passage · r + sentence · c`: `s` the logarithm of the reader's odds that the passage
-/// answers, `r` the reranker's score of its passage, `c` the score of its sentence.
+/// `bias + span · s + passage · r + closely · c`: `s` the logarithm of the reader's odds that the passage
+/// answers, `r` the reranker's score of its passage, `c` the odds again where nothing is read but the
+/// sentence of the span and the two beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Added.
@@ -141,14 +142,14 @@ pub struct Calibration {
     pub span: f32,
     /// Weight of the passage, which also counts when spans of several passages are compared.
     pub passage: f32,
-    /// Weight of the sentence.
-    pub sentence: f32,
+    /// Weight of the second reading; there is none where it is 0.
+    pub closely: f32,
 }
 
 impl Calibration {
     /// 0 to 1.
-    pub fn evidence(&self, span: f32, passage: f32, sentence: f32) -> f32 {
-        let sum = self.bias + self.span * span + self.passage * passage + self.sentence * sentence;
+    pub fn evidence(&self, span: f32, passage: f32, closely: f32) -> f32 {
+        let sum = self.bias + self.span * span + self.passage * passage + self.closely * closely;
         1.0 / (1.0 + (-sum).exp())
     }
 }
