@@ -10,12 +10,15 @@
 | cloze | a sentence | its passage with the sentence cut out (Lee et al. 2019) | as the passage |
 | abstracts | title, a question | the abstract (PubMedQA) | MIT |
 | code | first sentence of the docstring | the function without it | BSD, Apache-2.0 |
+| asked_abstracts | what a reader would ask (`written.md`) | the abstract | MIT |
+| asked_code | what a programmer would ask (`written.md`) | the function | BSD, Apache-2.0 |
 
 Questions whose text stands in a passage of the evaluation sets are left out and counted.
 """
 
 import argparse
 import ast
+import hashlib
 import io
 import json
 import random
@@ -35,6 +38,7 @@ DOCUMENTS = (
     "rust_book",
     "spin_docs",
 )
+ASKED = Path(__file__).with_name("asked.jsonl.gz")
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(`])")
 MARKS = re.compile(r"[*_`#>|]+|\[([^\]]*)\]\([^)]*\)|<[^>]*>|\{[{%#].*?[}%#]\}")
 
@@ -155,6 +159,17 @@ def code(folder, chance):
         yield query, "", body
 
 
+def asked(passages):
+    """The queries that were written for some of `passages`, which are texts by their keys."""
+    for row in rows(ASKED):
+        if row["passage"] in passages:
+            yield row["query"], "", passages[row["passage"]]
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def write(out, name, pairs, most):
     """A BEIR folder; a passage that comes twice keeps one id."""
     pairs, ids = list(pairs), {}
@@ -189,6 +204,10 @@ def main():
     write(o.out, "cloze", cloze(o.data, chance), o.most)
     write(o.out, "abstracts", abstracts(o.data), o.most)
     write(o.out, "code", code(o.wheels, chance), o.most)
+    texts = {key: text for key, (_, text) in corpus(o.data / "qa/pubmedqa").items()}
+    write(o.out, "asked_abstracts", asked(texts), o.most)
+    bodies = {digest(body): body for _, body in functions(o.wheels)}
+    write(o.out, "asked_code", asked(bodies), o.most)
 
 
 if __name__ == "__main__":
