@@ -168,9 +168,9 @@ fn counted(server: &Served, name: &str) -> u64 {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
-/// Rounds of twelve: 4, or what `TRINE_ENDINGS` says.
+/// Rounds of twelve: 10, or what `TRINE_ENDINGS` says.
 fn rounds() -> usize {
-    env::var("TRINE_ENDINGS").map_or(4, |text| text.parse().expect("a number of rounds"))
+    env::var("TRINE_ENDINGS").map_or(10, |text| text.parse().expect("a number of rounds"))
 }
 
 /// What a process comes to hold in the first rounds is there then. A thousand take some minutes.
