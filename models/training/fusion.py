@@ -1,5 +1,5 @@
 """Chooses how the reranker's scores are fused with the first stage's, on collections that nothing is
-trained on and nothing is judged by.
+judged by.
 
     python fusion.py pairs --data QA_DIR --wheels DJANGO_DIR --out FOLDER
     trine eval FOLDER/... --stage hybrid --run FOLDER/.../run.trec
@@ -8,9 +8,13 @@ trained on and nothing is judged by.
 The collections: written questions of the passages that are held out of the reader's training
 (`written.py`), and `needs.jsonl`: what a developer would type to find functions and sections of the
 manual in Django's source archive, and what a librarian would ask of PubMedQA's abstracts, 60 each,
-written and judged (the best 14 of the first stage and of the reranker) by a language model. What is chosen: the reranker's weight, the share that similar passages lend
-and how many do, the reader's weight, how many passages it reads, and how what it says becomes a
-probability (`host/node/src/build.rs`, `components/reranker`).
+written and judged (the best 14 of the first stage and of the reranker) by a language model. The
+abstracts are among what the reranker is trained on, and the others like it, so that more of its weight
+looks good here than elsewhere.
+
+What is chosen: the reranker's weight, the share that similar passages lend and how many do, the
+reader's weight, how many passages it reads, and how what it says becomes a probability
+(`host/node/src/build.rs`, `components/reranker`).
 """
 
 import argparse

@@ -55,11 +55,7 @@ impl Reader<'_> {
         let pages = pages(candidates);
         let mut windows: Vec<(&Page, Window)> = Vec::new();
         for page in &pages {
-            let most = MOST_WINDOWS - windows.len();
-            let form =
-                Windows { tokens: self.setup.max_tokens, first: QUESTION, overlap: OVERLAP, most };
-            let found = self.encoder.windows(question, &page.text, form);
-            let found = found.map_err(|e| Error::InvalidInput(e.to_string()))?;
+            let found = self.windows(question, &page.text, MOST_WINDOWS - windows.len())?;
             windows.extend(found.into_iter().map(|window| (page, window)));
         }
         if windows.is_empty() {
@@ -89,14 +85,19 @@ impl Reader<'_> {
         if text.len() == page.text.len() || self.setup.calibration.closely == 0.0 {
             return Ok(reading.odds);
         }
-        let form =
-            Windows { tokens: self.setup.max_tokens, first: QUESTION, overlap: OVERLAP, most: 1 };
-        let windows = self.encoder.windows(question, text, form);
-        let windows = windows.map_err(|e| Error::InvalidInput(e.to_string()))?;
+        let windows = self.windows(question, text, 1)?;
         let read: Vec<&Window> = windows.iter().collect();
         let spans = Spans::read(&self.setup.graph, &read)?;
         let best = spans.best(&read, |number| vec![0; read[number].places.len()]).next();
         Ok(best.flatten().map_or(reading.odds, |span| span.odds))
+    }
+
+    /// The question with stretches of a text, `most` of them.
+    fn windows(&self, question: &str, text: &str, most: usize) -> Result<Vec<Window>, Error> {
+        let form =
+            Windows { tokens: self.setup.max_tokens, first: QUESTION, overlap: OVERLAP, most };
+        let windows = self.encoder.windows(question, text, form);
+        windows.map_err(|e| Error::InvalidInput(e.to_string()))
     }
 
     /// What spans of several passages are compared by: their part of the evidence, were a second
