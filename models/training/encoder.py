@@ -43,9 +43,9 @@ class Adapted(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, base, prefix, rank, heads):
+    def __init__(self, base, prefix, rank, heads, dropped):
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropped = heads, dropped
         take = lambda name: (base[f"{prefix}.{name}.weight"], base[f"{prefix}.{name}.bias"])
         self.linear = nn.ModuleList(Adapted(*take(name), rank) for name in LINEARS)
         self.norm = nn.ModuleList()
@@ -62,29 +62,45 @@ class Layer(nn.Module):
         q, k, v = split(query(x)), split(key(x)), split(value(x))
         scores = (q * (width // self.heads) ** -0.5) @ k.transpose(-1, -2) + mask
         mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, width)
-        x = normed(self.norm[0], x + out(mixed))
-        return normed(self.norm[1], x + narrow(F.gelu(widen(x))))
+        x = normed(self.norm[0], x + self.dropped(out(mixed)))
+        return normed(self.norm[1], x + self.dropped(narrow(F.gelu(widen(x)))))
 
 
 def normed(norm, x):
     return norm(x.float()).to(x.dtype)
 
 
+class Dropped(nn.Module):
+    """Dropout of the same features for all tokens of a text (Gal and Ghahramani 2016), which asks for
+    little chance: on CPUs that is what dropout costs."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+
+    def forward(self, x):
+        """`x` is `[n, length, width]`."""
+        if not self.share or not self.training:
+            return x
+        return x * F.dropout(torch.ones_like(x[:, :1]), self.share)
+
+
 class Encoder(nn.Module):
     """Token ids `[n, length]` -> token vectors `[n, length, 384]`."""
 
-    def __init__(self, folder, rank, heads=12, dtype=torch.bfloat16):
+    def __init__(self, folder, rank, heads=12, dtype=torch.bfloat16, dropout=0.0):
+        """The base of `folder`; `dropout` is that of embeddings and of what each layer adds."""
         super().__init__()
         base = load_file(Path(folder) / "model.safetensors")
         layers = 1 + max(int(k.split(".")[2]) for k in base if k.startswith("encoder.layer."))
-        self.dtype = dtype
+        self.dtype, self.dropped = dtype, Dropped(dropout)
         for name in ("word", "position", "token_type"):
             weight = base[f"embeddings.{name}_embeddings.weight"]
             self.register_buffer(name, weight, persistent=False)
         self.register_buffer("scale", base["embeddings.LayerNorm.weight"], persistent=False)
         self.register_buffer("shift", base["embeddings.LayerNorm.bias"], persistent=False)
         self.layers = nn.ModuleList(
-            Layer(base, f"encoder.layer.{i}", rank, heads) for i in range(layers)
+            Layer(base, f"encoder.layer.{i}", rank, heads, self.dropped) for i in range(layers)
         )
 
     def forward(self, ids, lengths, types=None):
@@ -92,6 +108,7 @@ class Encoder(nn.Module):
         x = self.word[ids] + self.position[:length]
         x = x + (self.token_type[types] if types is not None else self.token_type[0])
         x = F.layer_norm(x, x.shape[-1:], self.scale, self.shift, 1e-12).to(self.dtype)
+        x = self.dropped(x)
         padding = torch.arange(length)[None] >= lengths[:, None]
         mask = padding[:, None, None].to(self.dtype) * -30000.0
         for layer in self.layers:

@@ -1,7 +1,7 @@
 """Fits how strong an answer's evidence is: a logistic function of the reader's odds, the reranker's score,
 and the odds of a second reading, of the sentence of the best span and the two beside it.
 
-    python evidence.py --data QA_DIR --base MODEL_DIR --reranker FILE --reader FILE HELD_OUT
+    python evidence.py --data QA_DIR --dump WHEEL_DIR --base MODEL_DIR --reranker FILE --reader FILE HELD_OUT
 
 By the written questions of the passages that are held out of the training (`written.py`): those that
 their passage answers, against those that it does not and against passages that `HELD_OUT/run.trec`
@@ -23,9 +23,9 @@ TRIED = (("odds", [0]), ("odds and score", [0, 1]), ("odds and odds again", [0, 
 TRIED += (("all", [0, 1, 2]),)
 
 
-def answerable_and_not(data, folder):
+def answerable_and_not(data, dump, folder):
     """(question, passage, kind): answered, unanswerable, or near."""
-    texts = written.passages(data)
+    texts = written.passages(data, dump)
     for row in written.held_out():
         yield row["question"], texts[row["passage"]], "answered" if row["answer"] else "unanswerable"
     passages = corpus(folder)
@@ -80,11 +80,12 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("folder", type=Path, help="held_out, with run.trec")
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
+    options.add_argument("--dump", type=Path, required=True, help="folder of gensim's wheel")
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     options.add_argument("--reranker", type=Path, required=True, help="its adapter.safetensors")
     options.add_argument("--reader", type=Path, required=True, help="its adapter.safetensors")
     o = options.parse_args()
-    questions = list(answerable_and_not(o.data, o.folder))
+    questions = list(answerable_and_not(o.data, o.dump, o.folder))
     kinds = [kind for _, _, kind in questions]
     share = {"answered": 0.5, "unanswerable": 0.25, "near": 0.25}
     weight = torch.tensor([share[kind] / kinds.count(kind) for kind in kinds]) * len(kinds)

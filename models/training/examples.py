@@ -19,9 +19,9 @@ from texts import CLS, SEP, TRAINED_ON, beside, corpus, found
 
 WINDOW, SHORTEST = 320, 128
 QUESTION = 48
-# The share of the pairs, once they are drawn; of them, of those whose questions are as alike as can be,
-# and of those that are read without most of the passage.
-WRITTEN, ALIKE, CLOSE = 0.6, 0.7, 0.2
+# The share of the pairs, once they are drawn; of them, of those of Wikipedia's paragraphs, of those whose
+# questions are as alike as can be, and of those that are read without most of the passage.
+WRITTEN, WIKIPEDIA, ALIKE, CLOSE = 0.6, 0.5, 0.7, 0.2
 
 
 class Question(NamedTuple):
@@ -38,15 +38,18 @@ class Question(NamedTuple):
 class Examples:
     """Questions with their passages; each call makes one example, now answerable, now not."""
 
-    def __init__(self, data, pairs, pieces, table):
+    def __init__(self, data, pairs, dump, pieces, table):
         self.pieces, self.changes = pieces, unanswerable.Changes(pieces, table)
         self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
         self.questions += of_stretches(data)
-        self.pairs = list(paired(self.questions, list(written.questions(data))))
+        # Those of Wikipedia's paragraphs, and the others.
+        self.pairs = {True: [], False: []}
+        for passage, *pair in paired(self.questions, written.questions(data, dump)):
+            self.pairs[passage.startswith("wiki-")].append(pair)
 
     def pair(self, chance):
         """An unanswerable question and an answerable one of the same passage, each as `draw` has it."""
-        asked, answerable = chance.choice(self.pairs)
+        asked, answerable = chance.choice(self.pairs[chance.random() < WIKIPEDIA])
         other = answerable[0] if chance.random() < ALIKE else chance.choice(answerable)
         if chance.random() < CLOSE:
             # What looks like an answer is read a second time, with little around it.
@@ -132,20 +135,20 @@ def spaced(text):
 
 
 def paired(people, kept):
-    """Each unanswerable question of `kept`, with the answerable ones of its passage, those of people
-    too, the most similar first."""
-    answerable = {}
+    """The passage's id of each unanswerable question of `kept`, the question, and the answerable ones of
+    its passage, those of people too, the most similar first."""
+    answerable, kept = {}, list(kept)
     for q in people:
         answerable.setdefault(spaced(q.passage), []).append((q.text, q.passage, *q.answers[0]))
-    for q in kept:
+    for _, *q in kept:
         if q[2] is not None:
             answerable.setdefault(q[1], []).append(q)
     words = lambda text: set(re.findall(r"\w+", text.lower()))
-    for q in kept:
+    for key, *q in kept:
         if q[2] is None and (others := answerable.get(q[1])):
             own = words(q[0])
             alike = lambda other: len(own & words(other[0])) / len(own | words(other[0]))
-            yield q, sorted(others, key=alike, reverse=True)
+            yield key, q, sorted(others, key=alike, reverse=True)
 
 
 def marked(data, pairs, name):

@@ -59,7 +59,7 @@ CAUTIOUS = ("weight", "reader", "read")
 
 def make_pairs(o):
     texts = {k: p for k, p in corpus(o.data / "squadshifts_new_wiki_train").items()}
-    asked = [q for q in written.held_out() if q["answer"] is not None]
+    asked = [q for q in written.held_out() if q["answer"] is not None and q["passage"] in texts]
     collection(o.out / "held_out", texts, [(q["question"], [q["passage"]]) for q in asked])
     needs = {}
     for row in rows(NEEDS):

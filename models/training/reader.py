@@ -1,6 +1,6 @@
 """Trains the reader: start, end and no-answer over (question, passage), as in SQuAD 2.0.
 
-    python reader.py --base MODEL_DIR --data QA_DIR --pairs PAIRS_DIR --work WORK_DIR
+    python reader.py --base MODEL_DIR --data QA_DIR --pairs PAIRS_DIR --dump WHEEL_DIR --work WORK_DIR
 
 The base is all-MiniLM-L6-v2 with a low-rank adapter; a linear layer gives each token a start and an
 end logit, and the first token ([CLS]) stands for "no answer" (Devlin et al. 2019, section 4.3).
@@ -73,12 +73,14 @@ def main():
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     options.add_argument("--pairs", type=Path, required=True, help="folders with run.trec")
+    options.add_argument("--dump", type=Path, required=True, help="folder of gensim's wheel")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
     options.add_argument("--begin", type=Path, help="a checkpoint whose weights to begin with")
     options.add_argument("--epochs", type=float, default=3.0)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--part", type=int, default=16, help="examples in memory at once")
     options.add_argument("--rank", type=int, default=64)
+    options.add_argument("--dropout", type=float, default=0.1)
     options.add_argument("--rate", type=float, default=8e-4)
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     o = options.parse_args()
@@ -86,8 +88,8 @@ def main():
     torch.manual_seed(1)
     o.work.mkdir(parents=True, exist_ok=True)
 
-    encoder = Encoder(o.base, o.rank)
-    examples = Examples(o.data, o.pairs, Pieces(o.base), encoder.word)
+    encoder = Encoder(o.base, o.rank, dropout=o.dropout)
+    examples = Examples(o.data, o.pairs, o.dump, Pieces(o.base), encoder.word)
     head = nn.Linear(384, 2)
     head.weight.data.normal_(0, 0.02)
     head.bias.data.zero_()

