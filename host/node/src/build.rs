@@ -31,7 +31,8 @@ const READER_THRESHOLD: f32 = 0.5;
 /// How logits of a reader and scores of late interaction become evidence: the weights are fitted by
 /// models/training/evidence.py; the bias is such that of 40 questions on two handbooks 1 is below the
 /// threshold, and of 20 that they do not answer 18.
-const CALIBRATION: Calibration = Calibration { bias: -0.5, span: 0.25, passage: 4.8, closely: 0.21 };
+const CALIBRATION: Calibration =
+    Calibration { bias: -0.5, span: 0.25, passage: 4.8, closely: 0.21 };
 /// The same where the reranker's scores are on another scale.
 const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.29, passage: 0.0, closely: 0.21 };
 /// What a reranker's scores weigh beside the first stage's, what similar passages lend each other, and
