@@ -1,23 +1,28 @@
 """Chooses how the reranker's scores are fused with the first stage's, on collections that nothing is
 judged by.
 
-    python fusion.py pairs --data QA_DIR --wheels DJANGO_DIR --out FOLDER
+    python fusion.py pairs --data QA_DIR --wheels DJANGO_DIR --dump WHEEL_DIR --out FOLDER
     trine eval FOLDER/... --stage hybrid --run FOLDER/.../run.trec
     python fusion.py choose --base MODEL_DIR --reranker FILE --reader FILE FOLDER...
 
-The collections: written questions of the passages that are held out of the reader's training
-(`written.py`), and `needs.jsonl`: what a developer would type to find functions and sections of the
-manual in Django's source archive, and what a librarian would ask of PubMedQA's abstracts, 60 each,
-written and judged (the best 14 of the first stage and of the reranker) by a language model. The
-abstracts are among what the reranker is trained on, and the others like it, so that more of its weight
-looks good here than elsewhere.
+The collections: written questions of passages that are held out of the reader's training, of
+SQuADShifts and of Wikipedia (`written.py`), and `needs.jsonl`: what a developer would type to find
+functions and sections of the manual in Django's source archive, and what a librarian would ask of
+PubMedQA's abstracts, 60 each, written and judged (the best 14 of the first stage and of the reranker) by
+a language model.
+
+The reranker is trained on functions, sections and those abstracts. Chosen with it, its weight would be
+what suits where it was trained. So `--reranker` is a proxy, trained in the same way without them, and
+`functions`, `manual`, `abstracts` and `wikipedia` are to it what a user's documents are to the one that
+is shipped.
 
 What is chosen: the reranker's weight, the share that similar passages lend and how many do, the
-reader's weight, how many passages it reads, and how what it says becomes a probability
-(`host/node/src/build.rs`, `components/reranker`).
+reader's weight, and from what margin on it says that a passage answers, how sharply
+(`host/node/src/build.rs`, `components/reranker`). The numbers above the first "as good" are taken.
 """
 
 import argparse
+import itertools
 import json
 import random
 import re
@@ -35,32 +40,44 @@ from encoder import Encoder, adapter_tensors, padded
 from examples import WINDOW
 from reader import logits
 from reranker import PASSAGE, QUERY, maxsim
-from texts import CLS, SEP, Pieces, corpus, found, rows
+from texts import CLS, SEP, Pieces, corpus, evaluated, found, rows
+from wikipedia import paragraphs
 
 NEEDS = Path(__file__).with_name("needs.jsonl")
-CANDIDATES, READ = 50, 20
+# Of so many candidates so many are read. Here twice as many are, by numbers in the middle of those tried,
+# so that what others would have read has been read.
+CANDIDATES, READ = 50, 10
+MIDDLING = {"weight": 0.35, "share": 0.3, "lenders": 5}
 LONGEST = 40
-HEADING = re.compile(r"^(?!\.\.)(\S.*)\n([=\-~^\"'])\2{2,}\n", re.M)
-NOW = {"weight": 0.35, "share": 0.3, "lenders": 5, "reader": 2.0, "read": 10}
-NOW |= {"says": "margin", "temperature": 3.0}
+# How many times the first stage's deviation the reranker's scores deviate in general, and by how much
+# more or less than usual a list may count.
+SPREAD, MOST = 0.5, 2.0
+# Written questions of Wikipedia.
+ASKED = 120
+NOW = {"weight": 0.4, "share": 0.3, "lenders": 8}
+NOW |= {"reader": 3.0, "threshold": 2.0, "temperature": 2.0}
 TRIED = {
-    "weight": (0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8),
-    "share": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
-    "lenders": (2, 3, 5, 8, 12),
-    "reader": (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
-    "read": (3, 5, 10, 15, 20),
-    # The best span's logits less those of none, or the odds that anything answers.
-    "says": ("margin", "odds"),
-    "temperature": (1.0, 1.5, 2.0, 3.0, 4.0, 6.0),
+    "weight": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "share": (0.0, 0.1, 0.2, 0.3, 0.4),
+    "lenders": (3, 5, 8),
+    "reader": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
+    "threshold": (0.0, 1.0, 2.0, 3.0, 4.0),
+    "temperature": (1.0, 2.0, 3.0),
 }
-# Numbers of which less is nearer to the first stage.
-CAUTIOUS = ("weight", "reader", "read")
+# The first three say which passages are read, the others `[n, 3]` what is made of what the reader says.
+RANKING = list(itertools.product(*list(TRIED.values())[:3]))
+READING = torch.tensor(list(itertools.product(*list(TRIED.values())[3:])))
+DISCOUNTS = 1 / torch.arange(2, 12).log2()
 
 
 def make_pairs(o):
-    texts = {k: p for k, p in corpus(o.data / "squadshifts_new_wiki_train").items()}
-    asked = [q for q in written.held_out() if q["answer"] is not None and q["passage"] in texts]
-    collection(o.out / "held_out", texts, [(q["question"], [q["passage"]]) for q in asked])
+    judged = evaluated(o.data)
+    own = {key: ("", text) for key, text in paragraphs(o.dump) if not written.shared(text, judged)}
+    held_out = [(q["question"], [q["passage"]]) for q in written.held_out() if q["answer"] is not None]
+    asked = lambda texts: [(question, at) for question, at in held_out if at[0] in texts]
+    collection(o.out / "wikipedia", own, random.Random(4).sample(asked(own), ASKED))
+    texts = corpus(o.data / "squadshifts_new_wiki_train")
+    collection(o.out / "held_out", texts, asked(texts))
     needs = {}
     for row in rows(NEEDS):
         needs.setdefault(row["collection"], []).append((row["query"], row["relevant"]))
@@ -156,9 +173,10 @@ def standardised(x):
     return (x - x.mean()) / x.std(correction=0).clamp_min(1e-6)
 
 
-def fused(first, second, vectors, numbers):
-    """As components/reranker/src/fusion.rs does it, before the reader has read."""
-    weight, share, lenders = numbers["weight"], numbers["share"], numbers["lenders"]
+def ranked(first, second, vectors, weight, share, lenders):
+    """As components/reranker/src/fusion.rs does it: what the reader reads the best of."""
+    clearer = (second.std() / first.std().clamp_min(1e-6) / SPREAD).clamp(1 / MOST, MOST)
+    weight = weight * clearer / (weight * clearer + 1 - weight)
     scores = (1 - weight) * standardised(first) + weight * standardised(second)
     cosines = (vectors @ vectors.T).fill_diagonal_(-1).clamp_min(0)
     near, at = cosines.topk(min(lenders, len(scores) - 1))
@@ -166,87 +184,83 @@ def fused(first, second, vectors, numbers):
     return (1 - share) * scores + share * lent
 
 
-def gain(features, numbers):
-    """NDCG@10 of one query; `relevant` says which candidates are, and how many there are at all."""
-    first, second, vectors, answers, relevant = features
-    scores = fused(first, second, vectors, numbers)
-    best = scores.argsort(descending=True)[: numbers["read"]]
-    said = torch.sigmoid(answers[numbers["says"]][best] / numbers["temperature"])
-    scores[best] += numbers["reader"] * said.nan_to_num(0.0)
-    here, count = relevant
-    discounts = 1 / torch.arange(2, 12).log2()
-    ranked = here[scores.argsort(descending=True)[:10]].float()
-    return ((ranked * discounts[: len(ranked)]).sum() / discounts[:count].sum()).item()
+def gains(features, weight, share, lenders, reading=READING):
+    """NDCG@10 of one query for each row of `reading`."""
+    first, second, vectors, margins, (relevant, count) = features
+    scores = ranked(first, second, vectors, weight, share, lenders)
+    best = scores.argsort(descending=True)[:READ]
+    reader, threshold, temperature = reading.T[:, :, None]
+    scores = scores.repeat(len(reading), 1)
+    scores[:, best] += reader * torch.sigmoid((margins[best] - threshold) / temperature)
+    found_at = relevant[scores.argsort(1, descending=True)[:, :10]].float()
+    return found_at @ DISCOUNTS[: found_at.shape[1]] / DISCOUNTS[:count].sum()
 
 
 def features_of(folder, models):
+    """Of each query its candidates' scores, vectors, margins, and which are relevant, of how many."""
     passages = corpus(folder)
     queries = {row["_id"]: row["text"] for row in found(folder, "queries")}
-    right, ranked = {}, {}
+    right, candidates = {}, {}
     for line in (folder / "qrels/test.tsv").read_text().splitlines()[1:]:
         query, passage, _ = line.split("\t")
         right.setdefault(query, set()).add(passage)
     for line in (folder / "run.trec").read_text().splitlines():
         query, _, passage, _, score, _ = line.split()
-        ranked.setdefault(query, []).append((passage, float(score)))
+        candidates.setdefault(query, []).append((passage, float(score)))
     for number, (query, relevant) in enumerate(right.items()):
-        keys, first = zip(*ranked[query][:CANDIDATES])
+        keys, first = zip(*candidates[query][:CANDIDATES])
         texts = ["\n".join(part for part in passages[k] if part) for k in keys]
-        second, vectors = models.compared(queries[query], texts)
-        answers = {name: torch.full((len(keys),), torch.nan) for name in TRIED["says"]}
-        best = fused(torch.tensor(first), second, vectors, NOW).argsort(descending=True)[:READ]
-        said = models.answered(queries[query], [texts[i] for i in best])
-        for name in answers:
-            answers[name][best] = said[name]
+        first, (second, vectors) = torch.tensor(first), models.compared(queries[query], texts)
+        # What is not read answers nothing.
+        margins = torch.full((len(keys),), -torch.inf)
+        best = ranked(first, second, vectors, **MIDDLING).argsort(descending=True)[: 2 * READ]
+        margins[best] = models.answered(queries[query], [texts[i] for i in best])["margin"]
         here = torch.tensor([key in relevant for key in keys])
-        yield torch.tensor(first), second, vectors, answers, (here, len(relevant))
+        yield first, second, vectors, margins, (here, len(relevant))
         if number % 50 == 49:
             print(f"{folder.name}: {number + 1} of {len(right)} queries", flush=True)
+
+
+def short(best, figures):
+    """By how much NDCG@10 falls short of the best, and the standard error of that."""
+    lost = [b - g for b, g in zip(best, figures)]
+    error = sum(x.var() / len(x) for x in lost).sqrt() / len(lost)
+    return sum(x.mean() for x in lost) / len(lost), error
 
 
 def choose(o):
     models = Models(o)
     sets = {f.name: list(features_of(f, models)) for f in o.folders}
-    first = NOW | {"weight": 0.0, "share": 0.0, "reader": 0.0}
-    print(" " * 22, *sets)
+    deviations = [torch.stack([f[1].std() / f[0].std() for f in of]).mean() for of in sets.values()]
+    print(" " * 8, *sets)
+    print("deviations", *(f"{d:.3f}" for d in deviations), f"mean {sum(deviations) / len(deviations):.3f}")
 
-    def gains(numbers):
-        return [torch.tensor([gain(f, numbers) for f in of]) for of in sets.values()]
+    def shown(name, figures):
+        means = [g.mean().item() for g in figures]
+        print(name, *(f"{m:.4f}" for m in means), f"mean {sum(means) / len(means):.4f}", flush=True)
 
-    def mean(numbers):
-        return sum(g.mean().item() for g in gains(numbers)) / len(sets)
+    of_sets = lambda *numbers: [torch.stack([gains(f, *numbers) for f in of]) for of in sets.values()]
+    shown("first stage", of_sets(0.0, 0.0, 1, torch.tensor([[0.0, 0.0, 1.0]])))
+    now = [*NOW.values()]
+    shown("as it is", of_sets(*now[:3], torch.tensor([now[3:]])))
+    tried = {ranking: of_sets(*ranking) for ranking in RANKING}
+    means = {ranking: sum(g.mean(0) for g in figures) for ranking, figures in tried.items()}
 
-    def shown(name, numbers):
-        figures = " ".join(f"{g.mean().item():.4f}" for g in gains(numbers))
-        print(f"{name:22} {figures} mean {mean(numbers):.4f}", flush=True)
+    def top(rankings):
+        """The best of `rankings`, what is read of them, and its figures of each collection."""
+        ranking = max(rankings, key=lambda r: means[r].max())
+        at = means[ranking].argmax()
+        figures = [g[:, at, None] for g in tried[ranking]]
+        shown(dict(zip(TRIED, [*ranking, *(round(x, 1) for x in READING[at].tolist())])), figures)
+        return figures
 
-    def short(numbers, best):
-        """By how much numbers fall short of the best on average, and the standard error of that."""
-        lost = [b - g for b, g in zip(gains(best), gains(numbers))]
-        spread = sum(x.var().item() / len(x) for x in lost) ** 0.5 / len(sets)
-        return sum(x.mean().item() for x in lost) / len(sets), spread
-
-    shown("first stage", first)
-    shown("as it is", NOW)
-    best = NOW
-    # One number after the other, twice over.
-    for name, values in [*TRIED.items()] * 2:
-        for value in values:
-            shown(f"{name} {value}", best | {name: value})
-        best = best | {name: max(values, key=lambda value: mean(best | {name: value}))}
-        print(best, flush=True)
-    # Then back towards the first stage, as far as nothing is lost that one standard error would not
-    # explain (Breiman et al. 1984, section 3.4.3): it is what holds in domains that nobody tried.
-    plain = best
-    for name in CAUTIOUS:
-        for value in TRIED[name]:
-            lost, error = short(plain | {name: value}, best)
-            print(f"{name} {value}: {lost:.4f} less than the best, standard error {error:.4f}")
-            if lost <= error:
-                plain = plain | {name: value}
-                break
-    shown("the most cautious", plain)
-    print(plain)
+    best = top(RANKING)
+    # The first of these has the least weight that loses nothing that one standard error would not
+    # explain (Breiman et al. 1984, section 3.4.3).
+    for weight in TRIED["weight"]:
+        lost, error = short(best, top([r for r in RANKING if r[0] == weight]))
+        note = "as good" if lost <= error else "worse"
+        print(f"weight {weight}: {lost:.4f} less, standard error {error:.4f}: {note}")
 
 
 def main():
@@ -255,6 +269,7 @@ def main():
     pairs = commands.add_parser("pairs")
     pairs.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     pairs.add_argument("--wheels", type=Path, required=True, help="folder of Django's source archive")
+    pairs.add_argument("--dump", type=Path, required=True, help="folder of gensim's wheel")
     pairs.add_argument("--out", type=Path, required=True)
     pairs.set_defaults(run=make_pairs)
     chosen = commands.add_parser("choose")

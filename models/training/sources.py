@@ -7,18 +7,15 @@
 | qg | question (Du et al. 2017, from SQuAD's training articles) | its sentence | CC BY-SA 4.0 |
 | tldr | what a command does; what one example does | the page, without that line | CC BY 4.0 |
 | sections | title and heading | the section | Apache-2.0, MIT, CC BY 4.0, CC0 |
-| cloze | a sentence | its passage with the sentence cut out (Lee et al. 2019) | as the passage |
+| cloze, cloze_abstracts | a sentence | its passage with it cut out (Lee et al. 2019) | as the passage |
 | abstracts | title, a question | the abstract (PubMedQA) | MIT |
 | code | first sentence of the docstring | the function without it | BSD, Apache-2.0 |
-| asked_abstracts | what a reader would ask (`written.md`) | the abstract | MIT |
-| asked_code | what a programmer would ask (`written.md`) | the function | BSD, Apache-2.0 |
 
 Questions whose text stands in a passage of the evaluation sets are left out and counted.
 """
 
 import argparse
 import ast
-import hashlib
 import io
 import json
 import random
@@ -38,7 +35,6 @@ DOCUMENTS = (
     "rust_book",
     "spin_docs",
 )
-ASKED = Path(__file__).with_name("asked.jsonl.gz")
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(`])")
 MARKS = re.compile(r"[*_`#>|]+|\[([^\]]*)\]\([^)]*\)|<[^>]*>|\{[{%#].*?[}%#]\}")
 
@@ -90,10 +86,13 @@ def headed(data):
         yield query, "", text
 
 
-def cloze(data, chance):
+def prose(data):
+    """(title, text) of documentation and of the question sets' passages."""
     texts = [(title, f"{heading}. {text}") for title, heading, text in sections(data)]
-    texts += [passage for name in TRAINED_ON for passage in corpus(data / "qa" / name).values()]
-    texts += corpus(data / "qa/pubmedqa").values()
+    return texts + [passage for name in TRAINED_ON for passage in corpus(data / "qa" / name).values()]
+
+
+def cloze(texts, chance):
     for title, text in texts:
         sentences = [s for s in SENTENCE.split(text) if len(s) > 30]
         if len(sentences) >= 4 and chance.random() < 0.6:
@@ -159,17 +158,6 @@ def code(folder, chance):
         yield query, "", body
 
 
-def asked(passages):
-    """The queries that were written for some of `passages`, which are texts by their keys."""
-    for row in rows(ASKED):
-        if row["passage"] in passages:
-            yield row["query"], "", passages[row["passage"]]
-
-
-def digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def write(out, name, pairs, most):
     """A BEIR folder; a passage that comes twice keeps one id."""
     pairs, ids = list(pairs), {}
@@ -201,13 +189,11 @@ def main():
     write(o.out, "qg", questions_of_sentences(o.data, seen), o.most)
     write(o.out, "tldr", commands(o.data, chance), o.most)
     write(o.out, "sections", headed(o.data), o.most)
-    write(o.out, "cloze", cloze(o.data, chance), o.most)
+    write(o.out, "cloze", cloze(prose(o.data), chance), o.most)
+    given = corpus(o.data / "qa/pubmedqa")
+    write(o.out, "cloze_abstracts", cloze(given.values(), chance), o.most)
     write(o.out, "abstracts", abstracts(o.data), o.most)
     write(o.out, "code", code(o.wheels, chance), o.most)
-    texts = {key: text for key, (_, text) in corpus(o.data / "qa/pubmedqa").items()}
-    write(o.out, "asked_abstracts", asked(texts), o.most)
-    bodies = {digest(body): body for _, body in functions(o.wheels)}
-    write(o.out, "asked_code", asked(bodies), o.most)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,7 @@ if [ ! -e "$work/pairs/done" ]; then
         "$trine" eval "$work/pairs/squadshifts_$set" --stage hybrid --reranker all-MiniLM-L6-v2 \
             --reader none --run "$work/pairs/squadshifts_$set/run.trec"
     done
-    (cd "$work/pairs" && "$python" "$here/negatives.py" \
-        qg tldr sections cloze abstracts code asked_abstracts asked_code)
+    (cd "$work/pairs" && "$python" "$here/negatives.py" qg tldr sections cloze cloze_abstracts abstracts code)
     touch "$work/pairs/done"
 fi
 "$python" "$here/reranker.py" --base "$base" --work "$work" "$work"/pairs/*/

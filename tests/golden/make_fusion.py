@@ -12,7 +12,9 @@ import torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "../../models/training"))
 
-from fusion import NOW, fused  # noqa: E402
+from fusion import NOW, SPREAD, ranked  # noqa: E402
+
+NUMBERS = {name: NOW[name] for name in ("weight", "share", "lenders")}
 
 CANDIDATES, WIDTH = 12, 6
 
@@ -23,10 +25,9 @@ def main():
     first, second, vectors = drawn(CANDIDATES) * 3 + 10, drawn(CANDIDATES) / 5, drawn(CANDIDATES, WIDTH)
     vectors = torch.nn.functional.normalize(vectors, dim=-1)
     values = {"retrieval": first, "reranked": second, "vectors": vectors.flatten()}
-    values["fused"] = fused(first, second, vectors, NOW)
+    values["ranked"] = ranked(first, second, vectors, **NUMBERS)
     rounded = {name: [round(x, 6) for x in value.tolist()] for name, value in values.items()}
-    numbers = {"weight": NOW["weight"], "share": NOW["share"]}
-    (HERE / "fusion.json").write_text(json.dumps(numbers | rounded) + "\n")
+    (HERE / "fusion.json").write_text(json.dumps(NUMBERS | {"spread": SPREAD} | rounded) + "\n")
 
 
 if __name__ == "__main__":

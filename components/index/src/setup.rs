@@ -83,6 +83,8 @@ pub struct RerankerSetup {
 pub struct Fusion {
     /// What the reranker's scores weigh beside the first stage's, 0 to 1.
     pub weight: f32,
+    /// How many times the first stage's deviation the reranker's scores deviate in general, where known.
+    pub spread: Option<f32>,
     /// How much of a passage's score comes from those that are most like it, 0 to 1.
     pub smoothing: f32,
     /// Reads the best passages and adds to the scores of those that answer.

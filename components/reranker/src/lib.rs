@@ -207,9 +207,9 @@ impl Model {
         candidates: &[Candidate],
         scores: &Scores,
     ) -> Result<Vec<f32>, Error> {
-        let setup::Fusion { weight, smoothing, reading } = &self.setup.fusion;
+        let setup::Fusion { weight, spread, smoothing, reading } = &self.setup.fusion;
         let first: Vec<f32> = candidates.iter().map(|c| c.score).collect();
-        let fused = fusion::fuse(&first, &scores.scores, *weight);
+        let fused = fusion::fuse(&first, &scores.scores, *weight, *spread);
         let mut fused = fusion::smooth(&fused, &scores.vectors, *smoothing);
         if let Some(setup) = reading {
             let encoder = self.reader.as_ref().unwrap_or(&self.encoder);

@@ -11,8 +11,11 @@ use trine_text::tokens::{Encoder, Window, Windows};
 
 /// Passages that are read.
 const PASSAGES: usize = 10;
-/// By what a span's margin over no answer is divided before it becomes a probability.
-const TEMPERATURE: f32 = 3.0;
+/// The margin over no answer from which on a span rather answers than not, and by what the distance to it
+/// is divided before it becomes a probability (Platt 1999). A passage is among others here, of which at
+/// most a few answer, so the margin is more than 0; models/training/fusion.py chooses both.
+const THRESHOLD: f32 = 2.0;
+const TEMPERATURE: f32 = 2.0;
 
 /// A reader and its tokenizer.
 pub struct Reading<'a> {
@@ -62,7 +65,7 @@ impl Reading<'_> {
 }
 
 fn probability(margin: f32) -> f32 {
-    (1.0 + (-margin / TEMPERATURE).exp()).recip()
+    (1.0 + ((THRESHOLD - margin) / TEMPERATURE).exp()).recip()
 }
 
 #[cfg(test)]
@@ -71,8 +74,8 @@ mod tests {
 
     #[test]
     fn probabilities_are_whatever_the_margin() {
-        assert_eq!(probability(0.0), 0.5);
+        assert_eq!(probability(THRESHOLD), 0.5);
         assert_eq!((probability(f32::MAX), probability(f32::MIN)), (1.0, 0.0));
-        assert!(probability(3.0) > 0.7 && probability(-3.0) < 0.3);
+        assert!(probability(THRESHOLD + 2.0) > 0.7 && probability(0.0) < 0.3);
     }
 }

@@ -35,11 +35,13 @@ const CALIBRATION: Calibration =
     Calibration { bias: -0.5, span: 0.25, passage: 4.8, closely: 0.21 };
 /// The same where the reranker's scores are on another scale.
 const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.29, passage: 0.0, closely: 0.21 };
-/// What a reranker's scores weigh beside the first stage's, what similar passages lend each other, and
-/// what a passage gains that answers; models/trine-reranker.md has the figures of others.
-const FUSION: f32 = 0.35;
+/// What a reranker's scores weigh beside the first stage's, what similar passages lend each other, and what
+/// a passage gains that answers; chosen by models/training/fusion.py.
+const FUSION: f32 = 0.4;
 const SMOOTHING: f32 = 0.3;
-const ANSWERS: f32 = 2.0;
+const ANSWERS: f32 = 3.0;
+/// How many times the first stage's deviation late interaction's scores deviate, on the same collections.
+const SPREAD: f32 = 0.5;
 /// Tokens that a reader reads in one piece at most, for ten such windows are one call.
 const READ_AT_ONCE: usize = 512;
 
@@ -304,6 +306,7 @@ fn reranker_parts(models: &Models) -> Result<Vec<Part<'_>>, NodeError> {
         scoring: reranker.scoring(),
         fusion: Fusion {
             weight: FUSION,
+            spread: late.then_some(SPREAD),
             smoothing: SMOOTHING,
             reading: reader.map(|reader| ReadingSetup {
                 graph: reader.name.clone(),
