@@ -22,6 +22,8 @@ QUESTION = 48
 # The share of the pairs, once they are drawn; of them, of those of Wikipedia's paragraphs, of those whose
 # questions are as alike as can be, and of those that are read without most of the passage.
 WRITTEN, WIKIPEDIA, ALIKE, CLOSE = 0.6, 0.5, 0.7, 0.2
+# In how many of their places a question comes with the passage that answers and one that ranks beside it.
+RIVALS = 0.4
 
 
 class Question(NamedTuple):
@@ -38,7 +40,7 @@ class Question(NamedTuple):
 class Examples:
     """Questions with their passages; each call makes one example, now answerable, now not."""
 
-    def __init__(self, data, pairs, dump, pieces, table):
+    def __init__(self, data, pairs, dump, rivals, pieces, table):
         self.pieces, self.changes = pieces, unanswerable.Changes(pieces, table)
         self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
         self.questions += of_stretches(data)
@@ -46,6 +48,8 @@ class Examples:
         self.pairs = {True: [], False: []}
         for passage, *pair in paired(self.questions, written.questions(data, dump)):
             self.pairs[passage.startswith("wiki-")].append(pair)
+        near = [q for q in self.questions if q.near]
+        self.rivals = {False: near, True: list(ranked_beside(rivals))} if rivals else {}
 
     def pair(self, chance):
         """An unanswerable question and an answerable one of the same passage, each as `draw` has it."""
@@ -58,6 +62,11 @@ class Examples:
             passage = passage[low:high]
             return (asked[0], passage, None, None), (text, passage, start - low, end - low)
         return asked, other
+
+    def rival(self, chance):
+        """A question with a passage that ranks high and does not answer it, and with the one that does."""
+        q = chance.choice(self.rivals[chance.random() < WIKIPEDIA])
+        return (q.text, chance.choice(q.near), None, None), answered(q.text, q.passage, q.answers, chance)
 
     def draw(self, index, chance):
         """(question, passage, start, end); start is None when the passage does not answer: four of ten."""
@@ -94,8 +103,8 @@ class Examples:
         return answered(question, *passage, chance)
 
     def encode(self, batch, chance):
-        """Ids, segments, the tokens that start and end the answer, [CLS] where there is none, and which
-        examples have the same passage: the same number."""
+        """Ids, segments, the tokens that start and end the answer, [CLS] where there is none, and `[n, 2]`
+        which examples have the same passage and which the same question: the same number."""
         asked = self.pieces([b[0] for b in batch])
         read = self.pieces([b[1] for b in batch])
         ids, types, starts, ends = [], [], [], []
@@ -117,7 +126,7 @@ class Examples:
             starts.append(first)
             ends.append(last)
         numbers = {}
-        same = [numbers.setdefault(spaced(b[1]), len(numbers)) for b in batch]
+        same = [[numbers.setdefault(spaced(b[at]), len(numbers)) for at in (1, 0)] for b in batch]
         return ids, types, torch.tensor(starts), torch.tensor(ends), torch.tensor(same)
 
 
@@ -179,6 +188,23 @@ def marked(data, pairs, name):
         yield Question(row["question"], passages[own], answers, near)
 
 
+def ranked_beside(folder):
+    """The questions of Wikipedia's paragraphs (`rivals.py`), with the paragraphs that rank beside theirs."""
+    passages = {key: text for key, (_, text) in corpus(folder).items()}
+    own = dict(line.split("\t")[:2] for line in (folder / "qrels/test.tsv").read_text().splitlines()[1:])
+    ranked = {}
+    for line in (folder / "run.trec").read_text().splitlines():
+        query, _, passage, rank, *_ = line.split()
+        if int(rank) <= 12 and passage != own[query]:
+            ranked.setdefault(query, []).append(passage)
+    for row in found(folder, "queries"):
+        text, (low, high) = passages[own[row["_id"]]], row["answer"]
+        near = [passages[key] for key in ranked.get(row["_id"], [])]
+        near = [other for other in near if text[low:high].lower() not in other.lower()]
+        if near:
+            yield Question(row["text"], text, [(low, high)], near)
+
+
 def of_stretches(data):
     """The questions of squad_qg_pairs, whose answers were marked in stretches of their sentences."""
     texts = [(key, text) for key, text, _ in written.stretches(data)]
@@ -207,7 +233,8 @@ def batches(examples, number, pool, batch, with_written):
         order = epoch_order(count, at // count)
         chance = Random(at * 7919 + 3)
         if with_written and chance.random() < WRITTEN:
-            picked.append(examples.pair(chance))
+            rival = examples.rivals and chance.random() < RIVALS
+            picked.append(examples.rival(chance) if rival else examples.pair(chance))
         else:
             picked += [[examples.draw(order[i % count], chance)] for i in (at, at + 1)]
     # Pairs stay together.

@@ -2,11 +2,10 @@
 //!
 //! A small reranker can demote a good first list; both together are better than either. Each list
 //! of scores is standardised over the candidates (to mean 0 and standard deviation 1), and the two are
-//! summed, weighted (Lee 1997's CombSUM). A list that hardly tells the candidates apart weighs less than
-//! usual. Passages that are alike then lend each
-//! other some of their scores: those that answer one question tend to be near each other, so that one
-//! whose neighbours score well is more likely to be relevant than its own words say (score
-//! regularisation, Diaz 2005).
+//! summed, weighted (Lee 1997's CombSUM); a list that hardly tells the candidates apart weighs less than
+//! usual. Passages that are alike then lend each other some of their scores: those that answer one
+//! question tend to be near each other, so that one whose neighbours score well is more likely to be
+//! relevant than its own words say (score regularisation, Diaz 2005).
 
 /// Passages that lend a passage their scores.
 const NEIGHBOURS: usize = 8;
