@@ -22,8 +22,9 @@ QUESTION = 48
 # The share of the pairs, once they are drawn; of them, of those of Wikipedia's paragraphs, of those whose
 # questions are as alike as can be, and of those that are read without most of the passage.
 WRITTEN, WIKIPEDIA, ALIKE, CLOSE = 0.6, 0.5, 0.7, 0.2
-# In how many of their places a question comes with the passage that answers and one that ranks beside it.
-RIVALS = 0.4
+# The share of the pairs where there are rivals; in how many of their places a question comes with the
+# passage that answers and one that ranks beside it.
+WITH_RIVALS, RIVALS = 0.75, 0.3
 
 
 class Question(NamedTuple):
@@ -232,7 +233,7 @@ def batches(examples, number, pool, batch, with_written):
     for at in range(number * pool, (number + 1) * pool, 2):
         order = epoch_order(count, at // count)
         chance = Random(at * 7919 + 3)
-        if with_written and chance.random() < WRITTEN:
+        if with_written and chance.random() < (WITH_RIVALS if examples.rivals else WRITTEN):
             rival = examples.rivals and chance.random() < RIVALS
             picked.append(examples.rival(chance) if rival else examples.pair(chance))
         else:

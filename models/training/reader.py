@@ -68,6 +68,14 @@ def disorder(odds, answerable, groups):
     return sum(parts, odds.sum() * 0)
 
 
+def moved_back(modules, begun, share):
+    """Leaves `share` of the way that the weights went from where they began (WiSE-FT, Wortsman et al. 2022)."""
+    with torch.no_grad():
+        for module, state in zip(modules, begun):
+            for name, weight in module.named_parameters():
+                weight.lerp_(state[name], 1 - share)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
@@ -77,6 +85,7 @@ def main():
     options.add_argument("--rivals", type=Path, help="folder of rivals.py, with run.trec")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
     options.add_argument("--begin", type=Path, help="a checkpoint whose weights to begin with")
+    options.add_argument("--keep", type=float, default=1.0, help="share kept of what is learnt after it")
     options.add_argument("--epochs", type=float, default=3.0)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--part", type=int, default=16, help="examples in memory at once")
@@ -95,8 +104,8 @@ def main():
     head.weight.data.normal_(0, 0.02)
     head.bias.data.zero_()
     if o.begin:
-        kept = torch.load(o.begin, weights_only=True)["modules"]
-        for module, state in zip([encoder, head], kept):
+        begun = torch.load(o.begin, weights_only=True)["modules"]
+        for module, state in zip([encoder, head], begun):
             module.load_state_dict(state)
     # Lengths are sorted within a few batches, so that little is padded.
     pool = 16 * o.batch
@@ -111,6 +120,8 @@ def main():
             waiting = batches(examples, drawn, pool, o.batch, doubting)
         batch, chance = waiting[run.step % 16], run.random()
         run.learn(**gradients(encoder, head, *examples.encode(batch, chance), part=o.part))
+    if o.begin:
+        moved_back([encoder, head], begun, o.keep)
     card = {"kind": "reader", "base": "all-MiniLM-L6-v2", "rank": o.rank, "max_tokens": WINDOW}
     head = {"qa_outputs.weight": head.weight, "qa_outputs.bias": head.bias}
     write_adapter(o.work / "reader.safetensors", encoder, head, card)

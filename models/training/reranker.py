@@ -103,7 +103,7 @@ def main():
     options.add_argument("folders", type=Path, nargs="+")
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
-    options.add_argument("--steps", type=int, default=760)
+    options.add_argument("--steps", type=int, default=1000)
     options.add_argument("--batch", type=int, default=24)
     options.add_argument("--rank", type=int, default=64)
     options.add_argument("--blend", type=float, default=0.5, help="share of what was learnt")

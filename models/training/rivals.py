@@ -3,8 +3,8 @@
     python rivals.py --data QA_DIR --dump WHEEL_DIR --out FOLDER
     trine eval FOLDER --stage hybrid --run FOLDER/run.trec
 
-The reader learns to tell the paragraph that answers from those that the first stage ranks beside it.
-Paragraphs and questions that are held out are not among them.
+The reranker and the reader learn to tell the paragraph that answers from those that the first stage ranks
+beside it. Paragraphs and questions that are held out are not among them.
 """
 
 import argparse

@@ -36,8 +36,11 @@ if [ ! -e "$work/pairs/done" ]; then
     for set in new_wiki reddit amazon_reviews; do
         mkdir -p "$work/pairs/squadshifts_$set"
         cp -R "$data/qa/squadshifts_${set}_train/." "$work/pairs/squadshifts_$set"
-        "$trine" eval "$work/pairs/squadshifts_$set" --stage hybrid --reranker all-MiniLM-L6-v2 \
-            --reader none --run "$work/pairs/squadshifts_$set/run.trec"
+    done
+    "$python" "$here/rivals.py" --data "$data/qa" --dump "$work/wikipedia" --out "$work/pairs/wikipedia"
+    for set in squadshifts_new_wiki squadshifts_reddit squadshifts_amazon_reviews wikipedia; do
+        "$trine" eval "$work/pairs/$set" --stage hybrid --reranker all-MiniLM-L6-v2 \
+            --reader none --run "$work/pairs/$set/run.trec"
     done
     (cd "$work/pairs" && "$python" "$here/negatives.py" qg tldr sections cloze cloze_abstracts abstracts code)
     touch "$work/pairs/done"
@@ -52,3 +55,6 @@ learn_to_read "$work" --dropout 0
 # Twice more, with the written questions from the first step on.
 learn_to_read "$work/second" --dropout 0 --begin "$work/reader.pt" --epochs 3.5 --rate 5e-4
 learn_to_read "$work/third" --begin "$work/second/reader.pt" --epochs 4 --rate 5e-4
+# Last, beside passages that rank high; half of what that teaches is kept.
+learn_to_read "$work/fourth" --begin "$work/third/reader.pt" --epochs 1 --rate 5e-4 --keep 0.5 \
+    --rivals "$work/pairs/wikipedia"
