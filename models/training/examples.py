@@ -22,9 +22,8 @@ QUESTION = 48
 # The share of the pairs, once they are drawn; of them, of those of Wikipedia's paragraphs, of those whose
 # questions are as alike as can be, and of those that are read without most of the passage.
 WRITTEN, WIKIPEDIA, ALIKE, CLOSE = 0.6, 0.5, 0.7, 0.2
-# The share of the pairs where there are rivals; in how many of their places a question comes with the
-# passage that answers and one that ranks beside it.
-WITH_RIVALS, RIVALS = 0.75, 0.3
+# A question's passages that are told from each other, and of how many that are nearest they are drawn.
+LIST, NEAREST = 4, 6
 
 
 class Question(NamedTuple):
@@ -49,8 +48,9 @@ class Examples:
         self.pairs = {True: [], False: []}
         for passage, *pair in paired(self.questions, written.questions(data, dump)):
             self.pairs[passage.startswith("wiki-")].append(pair)
-        near = [q for q in self.questions if q.near]
-        self.rivals = {False: near, True: list(ranked_beside(rivals))} if rivals else {}
+        if rivals:
+            near = [q for q in self.questions if q.near]
+            self.rivals = {False: near, True: list(ranked_beside(rivals))}
 
     def pair(self, chance):
         """An unanswerable question and an answerable one of the same passage, each as `draw` has it."""
@@ -64,10 +64,20 @@ class Examples:
             return (asked[0], passage, None, None), (text, passage, start - low, end - low)
         return asked, other
 
-    def rival(self, chance):
-        """A question with a passage that ranks high and does not answer it, and with the one that does."""
-        q = chance.choice(self.rivals[chance.random() < WIKIPEDIA])
-        return (q.text, chance.choice(q.near), None, None), answered(q.text, q.passage, q.answers, chance)
+    def lists(self, chance, count):
+        """`count` questions of about the same length, each with the passage that answers and, after it,
+        `LIST - 1` that are near or rank high."""
+        drawn = []
+        for _ in range(4 * count):
+            q = chance.choice(self.rivals[chance.random() < WIKIPEDIA])
+            near = chance.sample(q.near[:NEAREST], min(len(q.near), LIST - 1))
+            while len(near) < LIST - 1:
+                near.append(chance.choice(self.questions).passage)
+            others = [(q.text, text, None, None) for text in near]
+            drawn.append([answered(q.text, q.passage, q.answers, chance), *others])
+        drawn.sort(key=lambda rows: max(len(row[1]) for row in rows))
+        first = count * chance.randrange(4)
+        return [row for rows in drawn[first : first + count] for row in rows]
 
     def draw(self, index, chance):
         """(question, passage, start, end); start is None when the passage does not answer: four of ten."""
@@ -233,9 +243,8 @@ def batches(examples, number, pool, batch, with_written):
     for at in range(number * pool, (number + 1) * pool, 2):
         order = epoch_order(count, at // count)
         chance = Random(at * 7919 + 3)
-        if with_written and chance.random() < (WITH_RIVALS if examples.rivals else WRITTEN):
-            rival = examples.rivals and chance.random() < RIVALS
-            picked.append(examples.rival(chance) if rival else examples.pair(chance))
+        if with_written and chance.random() < WRITTEN:
+            picked.append(examples.pair(chance))
         else:
             picked += [[examples.draw(order[i % count], chance)] for i in (at, at + 1)]
     # Pairs stay together.

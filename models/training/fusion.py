@@ -16,8 +16,8 @@ Chosen with it, its weight would be what suits where it was trained. So `--reran
 the same way without them, and `functions`, `manual`, `abstracts` and `wikipedia` are to it what a user's
 documents are to the one that is shipped.
 
-What is chosen: the reranker's weight, the share that similar passages lend and how many do, the
-reader's weight, and from what margin on it says that a passage answers, how sharply
+What is chosen: the reranker's weight, the share that similar passages lend and how many do, the reader's
+weight, from what margin on it says that a passage answers, how sharply, and how sharply it tells which
 (`host/node/src/build.rs`, `components/reranker`). Of the reranker's weights the first that is "as good" is
 taken; many numbers of the reader are, and the models' card says why these.
 """
@@ -58,16 +58,17 @@ SPREAD, MOST = 0.5, 2.0
 # Written questions of Wikipedia.
 ASKED = 400
 NOW = {"weight": 0.4, "share": 0.3, "lenders": 8}
-NOW |= {"reader": 1.5, "threshold": 2.0, "temperature": 2.0}
+NOW |= {"reader": 2.0, "threshold": 0.0, "temperature": 2.0, "sharpness": 1.5}
 TRIED = {
     "weight": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "share": (0.0, 0.1, 0.2, 0.3, 0.4),
     "lenders": (3, 5, 8),
-    "reader": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
-    "threshold": (0.0, 1.0, 2.0, 3.0, 4.0),
-    "temperature": (1.0, 2.0, 3.0),
+    "reader": (0.0, 1.0, 2.0, 3.0, 4.0, 6.0),
+    "threshold": (0.0, 1.0, 2.0),
+    "temperature": (1.0, 2.0),
+    "sharpness": (1.0, 1.5, 2.0, 3.0),
 }
-# The first three say which passages are read, the others `[n, 3]` what is made of what the reader says.
+# The first three say which passages are read, the others `[n, 4]` what is made of what the reader says.
 RANKING = list(itertools.product(*list(TRIED.values())[:3]))
 READING = torch.tensor(list(itertools.product(*list(TRIED.values())[3:])))
 DISCOUNTS = 1 / torch.arange(2, 12).log2()
@@ -134,7 +135,7 @@ class Models:
         self.pieces = Pieces(o.base)
         self.reranker, _ = adapted(o.base, o.reranker)
         self.reader, tensors = adapted(o.base, o.reader)
-        self.head = nn.Linear(384, 2)
+        self.head = nn.Linear(384, 3)
         with torch.no_grad():
             self.head.weight.copy_(tensors["qa_outputs.weight"])
             self.head.bias.copy_(tensors["qa_outputs.bias"])
@@ -152,13 +153,14 @@ class Models:
 
     @torch.no_grad()
     def answered(self, query, texts):
-        """Of each text the best span's margin over no answer, the odds of any, and the character that
-        the span begins at: `[n]` each."""
+        """Of each text the best span's margin over no answer, the odds of any, its relevance, and the
+        character that the span begins at: `[n]` each."""
         (q, _), *read = self.pieces([query, *texts])
         places, read, q = [at for _, at in read], [ids for ids, _ in read], q[:64]
         read = [p[: WINDOW - len(q) - 3] for p in read]
         types = [[0] * (len(q) + 2) + [1] * (len(p) + 1) for p in read]
-        start, end = logits(self.reader, self.head, [[CLS, *q, SEP, *p, SEP] for p in read], types)
+        framed = [[CLS, *q, SEP, *p, SEP] for p in read]
+        start, end, relevance = logits(self.reader, self.head, framed, types)
         margins, odds, begins = [], [], []
         for a, b, p, at in zip(start, end, read, places):
             inside = slice(len(q) + 2, len(q) + 2 + len(p))
@@ -169,7 +171,7 @@ class Models:
             begins.append(at[begin][0])
             odds.append(sum(x[inside].logsumexp(0) - x[0] for x in (a, b)))
         said = {"margin": torch.stack(margins), "odds": torch.stack(odds)}
-        return said | {"begin": torch.tensor(begins)}
+        return said | {"relevance": relevance[:, 0], "begin": torch.tensor(begins)}
 
 
 def standardised(x):
@@ -187,20 +189,27 @@ def ranked(first, second, vectors, weight, share, lenders):
     return (1 - share) * scores + share * lent
 
 
+def answering(margins, relevance, reader, threshold, temperature, sharpness):
+    """As components/reranker/src/reading.rs does it: the probability that any of the passages answers, given
+    to each by how relevant it is, and weighted: `[n]` of `[n]` each, or `[m, n]` where numbers are `[m, 1]`."""
+    found_any = torch.sigmoid((margins.max() - threshold) / temperature)
+    return reader * found_any * (relevance / sharpness).softmax(-1)
+
+
 def gains(features, weight, share, lenders, reading=READING):
     """NDCG@10 of one query for each row of `reading`."""
-    first, second, vectors, margins, (relevant, count) = features
+    first, second, vectors, (margins, relevance), (relevant, count) = features
     scores = ranked(first, second, vectors, weight, share, lenders)
     best = scores.argsort(descending=True)[:READ]
-    reader, threshold, temperature = reading.T[:, :, None]
     scores = scores.repeat(len(reading), 1)
-    scores[:, best] += reader * torch.sigmoid((margins[best] - threshold) / temperature)
+    scores[:, best] += answering(margins[best], relevance[best], *reading.T[:, :, None])
     found_at = relevant[scores.argsort(1, descending=True)[:, :10]].float()
     return found_at @ DISCOUNTS[: found_at.shape[1]] / DISCOUNTS[:count].sum()
 
 
 def features_of(folder, models):
-    """Of each query its candidates' scores, vectors, margins, and which are relevant, of how many."""
+    """Of each query its candidates' scores, vectors, what the reader says, and which are relevant, of how
+    many."""
     passages = corpus(folder)
     queries = {row["_id"]: row["text"] for row in found(folder, "queries")}
     right, candidates = {}, {}
@@ -214,12 +223,13 @@ def features_of(folder, models):
         keys, first = zip(*candidates[query][:CANDIDATES])
         texts = ["\n".join(part for part in passages[k] if part) for k in keys]
         first, (second, vectors) = torch.tensor(first), models.compared(queries[query], texts)
-        # What is not read answers nothing.
-        margins = torch.full((len(keys),), -torch.inf)
         best = ranked(first, second, vectors, **MIDDLING).argsort(descending=True)[: 2 * READ]
-        margins[best] = models.answered(queries[query], [texts[i] for i in best])["margin"]
+        said = models.answered(queries[query], [texts[i] for i in best])
+        # What is not read answers nothing.
+        read = torch.full((2, len(keys)), -1e4)
+        read[:, best] = torch.stack([said["margin"], said["relevance"]])
         here = torch.tensor([key in relevant for key in keys])
-        yield first, second, vectors, margins, (here, len(relevant))
+        yield first, second, vectors, read, (here, len(relevant))
         if number % 50 == 49:
             print(f"{folder.name}: {number + 1} of {len(right)} queries", flush=True)
 
@@ -243,7 +253,7 @@ def choose(o):
         print(name, *(f"{m:.4f}" for m in means), f"mean {sum(means) / len(means):.4f}", flush=True)
 
     of_sets = lambda *numbers: [torch.stack([gains(f, *numbers) for f in of]) for of in sets.values()]
-    shown("first stage", of_sets(0.0, 0.0, 1, torch.tensor([[0.0, 0.0, 1.0]])))
+    shown("first stage", of_sets(0.0, 0.0, 1, torch.tensor([[0.0, 0.0, 1.0, 1.0]])))
     now = [*NOW.values()]
     shown("as it is", of_sets(*now[:3], torch.tensor([now[3:]])))
     tried = {ranking: of_sets(*ranking) for ranking in RANKING}

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from encoder import Encoder, padded, write_adapter
-from examples import WINDOW, Examples, batches
+from examples import LIST, WINDOW, Examples, batches
 from schedule import Run
 from texts import Pieces
 
@@ -22,10 +22,13 @@ FIND = 0.3
 # What telling answerable questions of a batch from the others weighs beside marking the answers; those
 # of the same passage count once more, and so does a question beside the same with another passage.
 ORDER = 0.3
+# What reading as before weighs beside ranking.
+HOLD = 2.0
 
 
 def logits(encoder, head, ids, types):
-    """Start and end logits `[2, n, length]`, padding at minus infinity."""
+    """Start and end logits, and of a reader that ranks relevance, `[2 or 3, n, length]`, padding at minus
+    infinity. A passage's relevance is that of the first token."""
     ids, lengths = padded(ids)
     x = encoder(ids, lengths, padded(types)[0]).float()
     padding = torch.arange(ids.shape[1])[None] >= lengths[:, None]
@@ -68,12 +71,41 @@ def disorder(odds, answerable, groups):
     return sum(parts, odds.sum() * 0)
 
 
-def moved_back(modules, begun, share):
-    """Leaves `share` of the way that the weights went from where they began (WiSE-FT, Wortsman et al. 2022)."""
-    with torch.no_grad():
-        for module, state in zip(modules, begun):
-            for name, weight in module.named_parameters():
-                weight.lerp_(state[name], 1 - share)
+def ranking(encoder, head, ids, types, part):
+    """Adds the gradients of telling the first passage of each list from the others (ListNet's top one, Cao
+    et al. 2007); its figures."""
+    sums = {"rank": 0.0, "first": 0.0}
+    for at in range(0, len(ids), part):
+        some = slice(at, at + part)
+        relevance = logits(encoder, head, ids[some], types[some])[2, :, 0].view(-1, LIST)
+        first = torch.zeros(len(relevance), dtype=torch.long)
+        loss = nn.functional.cross_entropy(relevance, first, reduction="sum") * LIST / len(ids)
+        loss.backward()
+        sums["rank"] += loss.item()
+        sums["first"] += (relevance.argmax(-1) == 0).float().sum().item() * LIST / len(ids)
+    return sums
+
+
+def holding(encoder, head, begun, ids, types, part):
+    """Adds the gradients of reading as the reader did that this one began with (learning without
+    forgetting, Li & Hoiem 2016); how far it is from that."""
+    sums = {"held": 0.0}
+    for at in range(0, len(ids), part):
+        some = slice(at, at + part)
+        with torch.no_grad():
+            was = logits(*begun, ids[some], types[some]).log_softmax(-1)
+        now = logits(encoder, head, ids[some], types[some])[:2].log_softmax(-1)
+        loss = nn.functional.kl_div(now, was, reduction="sum", log_target=True) / len(ids)
+        (HOLD * loss).backward()
+        sums["held"] += loss.item()
+    return sums
+
+
+def new_head(rows):
+    head = nn.Linear(384, rows)
+    head.weight.data.normal_(0, 0.02)
+    head.bias.data.zero_()
+    return head
 
 
 def main():
@@ -82,10 +114,11 @@ def main():
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     options.add_argument("--pairs", type=Path, required=True, help="folders with run.trec")
     options.add_argument("--dump", type=Path, required=True, help="folder of gensim's wheel")
-    options.add_argument("--rivals", type=Path, help="folder of rivals.py, with run.trec")
+    options.add_argument(
+        "--rivals", type=Path, help="folder of rivals.py, with run.trec: learns to rank, and reads as it began"
+    )
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
     options.add_argument("--begin", type=Path, help="a checkpoint whose weights to begin with")
-    options.add_argument("--keep", type=float, default=1.0, help="share kept of what is learnt after it")
     options.add_argument("--epochs", type=float, default=3.0)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--part", type=int, default=16, help="examples in memory at once")
@@ -94,21 +127,26 @@ def main():
     options.add_argument("--rate", type=float, default=8e-4)
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     o = options.parse_args()
+    if o.rivals and not o.begin:
+        options.error("--rivals goes on from a reader: give --begin as well")
     torch.set_num_threads(o.threads)
     torch.manual_seed(1)
     o.work.mkdir(parents=True, exist_ok=True)
 
     encoder = Encoder(o.base, o.rank, dropout=o.dropout)
     examples = Examples(o.data, o.pairs, o.dump, o.rivals, Pieces(o.base), encoder.word)
-    head = nn.Linear(384, 2)
-    head.weight.data.normal_(0, 0.02)
-    head.bias.data.zero_()
+    head = new_head(3 if o.rivals else 2)
     if o.begin:
-        begun = torch.load(o.begin, weights_only=True)["modules"]
-        for module, state in zip([encoder, head], begun):
+        begun = Encoder(o.base, o.rank).eval(), new_head(2)
+        for module, state in zip(begun, torch.load(o.begin, weights_only=True)["modules"]):
             module.load_state_dict(state)
+        encoder.load_state_dict(begun[0].state_dict())
+        with torch.no_grad():
+            head.weight[:2], head.bias[:2] = begun[1].weight, begun[1].bias
+    ranked = o.batch * 3 // 4 if o.rivals else 0
+    read = o.batch - ranked
     # Lengths are sorted within a few batches, so that little is padded.
-    pool = 16 * o.batch
+    pool = 16 * read
     steps = int(len(examples.questions) * o.epochs) // o.batch
     run = Run(o.work / "reader.pt", [encoder, head], steps, o.rate)
     print(f"{len(examples.questions)} questions, {steps} steps of {o.batch}", flush=True)
@@ -117,11 +155,15 @@ def main():
         if not waiting or drawn != run.step // 16:
             drawn = run.step // 16
             doubting = o.begin or drawn * 16 >= FIND * steps
-            waiting = batches(examples, drawn, pool, o.batch, doubting)
+            waiting = batches(examples, drawn, pool, read, doubting)
         batch, chance = waiting[run.step % 16], run.random()
-        run.learn(**gradients(encoder, head, *examples.encode(batch, chance), part=o.part))
-    if o.begin:
-        moved_back([encoder, head], begun, o.keep)
+        ids, types, *marked = examples.encode(batch, chance)
+        if not o.rivals:
+            run.learn(**gradients(encoder, head, ids, types, *marked, part=o.part))
+            continue
+        figures = holding(encoder, head, begun, ids, types, o.part)
+        ids, types, *_ = examples.encode(examples.lists(chance, ranked // LIST), chance)
+        run.learn(**figures, **ranking(encoder, head, ids, types, o.part))
     card = {"kind": "reader", "base": "all-MiniLM-L6-v2", "rank": o.rank, "max_tokens": WINDOW}
     head = {"qa_outputs.weight": head.weight, "qa_outputs.bias": head.bias}
     write_adapter(o.work / "reader.safetensors", encoder, head, card)

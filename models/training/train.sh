@@ -55,6 +55,6 @@ learn_to_read "$work" --dropout 0
 # Twice more, with the written questions from the first step on.
 learn_to_read "$work/second" --dropout 0 --begin "$work/reader.pt" --epochs 3.5 --rate 5e-4
 learn_to_read "$work/third" --begin "$work/second/reader.pt" --epochs 4 --rate 5e-4
-# Last, beside passages that rank high; half of what that teaches is kept.
-learn_to_read "$work/fourth" --begin "$work/third/reader.pt" --epochs 1 --rate 5e-4 --keep 0.5 \
+# Last, which passage answers rather than those that rank beside it.
+learn_to_read "$work/fourth" --begin "$work/third/reader.pt" --epochs 1.7 --rate 5e-4 \
     --rivals "$work/pairs/wikipedia"

@@ -1,4 +1,5 @@
-"""Writes fusion.json: scores of two stages, vectors, and what models/training/fusion.py fuses of them.
+"""Writes fusion.json: scores of two stages, vectors, what models/training/fusion.py fuses of them, what a
+reader says of passages, and what they gain by it.
 
     python make_fusion.py
 """
@@ -12,9 +13,10 @@ import torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "../../models/training"))
 
-from fusion import NOW, SPREAD, ranked  # noqa: E402
+from fusion import NOW, SPREAD, answering, ranked  # noqa: E402
 
 NUMBERS = {name: NOW[name] for name in ("weight", "share", "lenders")}
+READING = {name: NOW[name] for name in ("reader", "threshold", "temperature", "sharpness")}
 
 CANDIDATES, WIDTH = 12, 6
 
@@ -26,8 +28,10 @@ def main():
     vectors = torch.nn.functional.normalize(vectors, dim=-1)
     values = {"retrieval": first, "reranked": second, "vectors": vectors.flatten()}
     values["ranked"] = ranked(first, second, vectors, **NUMBERS)
+    values |= {"margins": drawn(CANDIDATES) * 3, "relevance": drawn(CANDIDATES) * 3}
+    values["answering"] = answering(values["margins"], values["relevance"], **READING)
     rounded = {name: [round(x, 6) for x in value.tolist()] for name, value in values.items()}
-    (HERE / "fusion.json").write_text(json.dumps(NUMBERS | {"spread": SPREAD} | rounded) + "\n")
+    (HERE / "fusion.json").write_text(json.dumps(NUMBERS | READING | {"spread": SPREAD} | rounded) + "\n")
 
 
 if __name__ == "__main__":

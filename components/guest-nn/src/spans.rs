@@ -11,6 +11,8 @@ use trine_text::tokens::Window;
 pub const QUESTION: usize = 64;
 /// Tokens of the longest answer.
 const LONGEST: usize = 40;
+/// The output that a reader has which ranks.
+const RELEVANCE: &str = "relevance";
 
 /// What a reader says of a window.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Spans {
     width: usize,
     starts: Vec<f32>,
     ends: Vec<f32>,
+    /// Of each window, of a reader that ranks: how much rather than other texts this one answers, a logit.
+    pub relevance: Option<Vec<f32>>,
 }
 
 impl Spans {
@@ -43,9 +47,10 @@ impl Spans {
             ("token_type_ids", Tensor::rows(types, 0)),
         ])?;
         let width = ids().map(<[u32]>::len).max().unwrap_or(0);
-        let logits = |name: &str| {
+        let count = windows.len() as u32;
+        let logits = |name: &str, shape: &[u32]| {
             let (dimensions, logits) = outputs.f32(name)?;
-            if dimensions != [windows.len() as u32, width as u32] {
+            if dimensions != shape {
                 let text = format!("`{graph}` returned `{name}` of shape {dimensions:?}");
                 return Err(NnError::Failed(text));
             }
@@ -55,7 +60,11 @@ impl Spans {
             }
             Ok(logits)
         };
-        Ok(Spans { width, starts: logits("start_logits")?, ends: logits("end_logits")? })
+        let of_tokens = |name| logits(name, &[count, width as u32]);
+        let (starts, ends) = (of_tokens("start_logits")?, of_tokens("end_logits")?);
+        let ranks = outputs.has(RELEVANCE);
+        let relevance = ranks.then(|| logits(RELEVANCE, &[count])).transpose()?;
+        Ok(Spans { width, starts, ends, relevance })
     }
 
     /// Of each window the best span. None crosses from one part of the text into another, where

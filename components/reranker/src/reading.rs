@@ -12,10 +12,11 @@ use trine_text::tokens::{Encoder, Window, Windows};
 /// Passages that are read.
 const PASSAGES: usize = 10;
 /// The margin over no answer from which on a span rather answers than not, and by what the distance to it
-/// is divided before it becomes a probability (Platt 1999). A passage is among others here, of which at
-/// most a few answer, so the margin is more than 0; models/training/fusion.py chooses both.
-const THRESHOLD: f32 = 2.0;
+/// is divided before it becomes a probability (Platt 1999); by what relevance is divided before the shares
+/// of the passages are. models/training/fusion.py chooses them.
+const THRESHOLD: f32 = 0.0;
 const TEMPERATURE: f32 = 2.0;
+const SHARPNESS: f32 = 1.5;
 
 /// A reader and its tokenizer.
 pub struct Reading<'a> {
@@ -55,13 +56,27 @@ impl Reading<'_> {
         let windows: Vec<&Window> = read.iter().map(|(_, window)| window).collect();
         let spans = Spans::read(&self.setup.graph, &windows)?;
         let best = spans.best(&windows, |number| vec![0; windows[number].places.len()]);
-        for ((at, _), best) in read.iter().zip(best) {
-            if let Some(best) = best {
-                scores[*at] += self.setup.weight * probability(best.margin);
-            }
+        let own: Vec<f32> =
+            best.map(|best| best.map_or(0.0, |best| probability(best.margin))).collect();
+        let answers = match &spans.relevance {
+            Some(relevance) => shared(&own, relevance),
+            None => own,
+        };
+        for ((at, _), answers) in read.iter().zip(answers) {
+            scores[*at] += self.setup.weight * answers;
         }
         Ok(())
     }
+}
+
+/// The probability that any of the passages answers, given to each by how relevant it is: a reader that
+/// ranks tells by their comparison which one does.
+fn shared(own: &[f32], relevance: &[f32]) -> Vec<f32> {
+    let any = own.iter().copied().fold(0.0, f32::max);
+    let most = relevance.iter().copied().fold(f32::MIN, f32::max);
+    let shares: Vec<f32> = relevance.iter().map(|r| ((r - most) / SHARPNESS).exp()).collect();
+    let sum: f32 = shares.iter().sum();
+    shares.iter().map(|share| any * share / sum).collect()
 }
 
 fn probability(margin: f32) -> f32 {
@@ -73,9 +88,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_answers_is_shared_by_relevance() {
+        let found = shared(&[0.1, 0.8, 0.3], &[SHARPNESS * 3f32.ln(), 0.0, 0.0]);
+        let expected = [0.48, 0.16, 0.16];
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        assert_eq!(shared(&[0.5, 0.5], &[f32::MAX, f32::MIN]), [0.5, 0.0]);
+        assert!(shared(&[], &[]).is_empty());
+    }
+
+    #[test]
+    fn the_rule_is_that_of_the_training() {
+        let golden = include_str!("../../../tests/golden/fusion.json");
+        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+        let number = |value: &serde_json::Value| value.as_f64().unwrap() as f32;
+        let list = |name: &str| -> Vec<f32> {
+            golden[name].as_array().unwrap().iter().map(number).collect()
+        };
+        let own: Vec<f32> = list("margins").into_iter().map(probability).collect();
+        let expected = list("answering");
+        let found =
+            shared(&own, &list("relevance")).into_iter().map(|p| p * number(&golden["reader"]));
+        assert_eq!(own.len(), expected.len());
+        let apart = found.zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-5, "{apart} from {expected:?}");
+    }
+
+    #[test]
     fn probabilities_are_whatever_the_margin() {
         assert_eq!(probability(THRESHOLD), 0.5);
         assert_eq!((probability(f32::MAX), probability(f32::MIN)), (1.0, 0.0));
-        assert!(probability(THRESHOLD + 2.0) > 0.7 && probability(0.0) < 0.3);
+        assert!(probability(THRESHOLD + 2.0) > 0.7 && probability(THRESHOLD - 2.0) < 0.3);
     }
 }

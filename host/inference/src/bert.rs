@@ -265,7 +265,10 @@ impl BertWeights {
                     pooler: Matrix::read(from, "pooler.dense", h, h)?,
                     classifier: head("classifier", config.labels())?,
                 }),
-                ModelKind::Reader => Some(HeadWeights::Span(head("qa_outputs", 2)?)),
+                // A reader may rank as well: its third row says how relevant the passage is.
+                ModelKind::Reader => Some(HeadWeights::Span(
+                    head("qa_outputs", 2).or_else(|e| head("qa_outputs", 3).map_err(|_| e))?,
+                )),
             },
         })
     }
@@ -274,6 +277,15 @@ impl BertWeights {
     pub(crate) fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let head = self.head.iter().flat_map(HeadWeights::matrices);
         self.layers.iter().flat_map(LayerWeights::matrices).chain(head)
+    }
+
+    /// Outputs of the head; 0 without one.
+    pub(crate) fn labels(&self) -> usize {
+        match &self.head {
+            Some(HeadWeights::Classifier { classifier, .. }) => classifier.n,
+            Some(HeadWeights::Span(span)) => span.n,
+            None => 0,
+        }
     }
 
     /// Numbers in all.

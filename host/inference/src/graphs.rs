@@ -20,7 +20,8 @@ pub enum View {
     CrossEncoder,
     /// The same inputs -> `start_logits` and `end_logits`, each `[n, s]`: of each token's being the
     /// first and the last of the answer, zeros where the mask is 0. The first token's stand for
-    /// "no answer" (Devlin et al. 2019, section 4.3).
+    /// "no answer" (Devlin et al. 2019, section 4.3). Of a reader that ranks also `relevance` `[n]`: how
+    /// much rather than other passages this one answers.
     Reader,
     /// `query_input_ids`, `query_attention_mask` `[1, q]`, `input_ids`, `attention_mask` `[n, s]`
     /// -> `scores` `[n]`: an encoder's token vectors compared by [`trine_kernels::maxsim`], every
@@ -43,12 +44,19 @@ impl View {
     }
 }
 
-/// `[n, s, 2]` to two of `[n, s]`.
+/// `[n, s, 2 or 3]` to two of `[n, s]`, and `[n]` of the third of each first token.
 fn spans(result: &Tensor) -> Vec<(String, Tensor)> {
-    let pairs = result.as_f32().unwrap_or_default().chunks_exact(2);
-    let dims = result.dims[..result.dims.len().saturating_sub(1)].to_vec();
-    let column = |at: usize| Tensor::f32(dims.clone(), pairs.clone().map(|p| p[at]).collect());
-    vec![("start_logits".to_owned(), column(0)), ("end_logits".to_owned(), column(1))]
+    let &[n, width, labels] = result.dims.as_slice() else { return vec![] };
+    let tokens = result.as_f32().unwrap_or_default().chunks_exact(labels.max(1));
+    let column =
+        |at: usize| Tensor::f32(vec![n, width], tokens.clone().map(|token| token[at]).collect());
+    let mut outputs =
+        vec![("start_logits".to_owned(), column(0)), ("end_logits".to_owned(), column(1))];
+    if labels > 2 {
+        let first = tokens.step_by(width.max(1)).map(|token| token[2]).collect();
+        outputs.push(("relevance".to_owned(), Tensor::f32(vec![n], first)));
+    }
+    outputs
 }
 
 /// `[n, 1 + h]` to `[n]` and `[n, h]`.

@@ -23,7 +23,7 @@ impl Job {
         let shape = match request.wanted {
             Wanted::HiddenStates { width } => vec![n, width, info.hidden_size],
             Wanted::Logits => vec![n, info.labels],
-            Wanted::Spans { width } => vec![n, width, 2],
+            Wanted::Spans { width } => vec![n, width, info.labels],
             Wanted::Scores => vec![n.saturating_sub(1), 1 + info.hidden_size],
             Wanted::Embeddings => vec![n, info.hidden_size],
         };

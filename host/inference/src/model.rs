@@ -40,7 +40,7 @@ pub struct ModelInfo {
     pub pooling: Pooling,
     /// Whether that one is scaled to length 1.
     pub normalize: bool,
-    /// Outputs of a cross-encoder; 0 of an encoder.
+    /// Outputs of a cross-encoder, or of each token of a reader; 0 of an encoder.
     pub labels: usize,
     /// Numbers it was trained to.
     pub parameters: usize,
@@ -139,7 +139,7 @@ impl Model {
             token_types: config.type_vocab_size,
             pooling: settings.pooling,
             normalize: settings.normalize,
-            labels: if kind == ModelKind::CrossEncoder { config.labels() } else { 0 },
+            labels: weights.labels(),
             parameters: weights.parameters(),
         };
         Model {

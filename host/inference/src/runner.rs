@@ -112,8 +112,9 @@ impl<D: Device> OnDevice<D> {
                 }
                 Wanted::Logits => out.extend(row(&results.logits, self.info.labels)),
                 Wanted::Spans { width } => {
-                    let end = out.len() + width * 2;
-                    out.extend(&results.logits[rows.start * 2..rows.end * 2]);
+                    let labels = self.info.labels;
+                    let end = out.len() + width * labels;
+                    out.extend(&results.logits[rows.start * labels..rows.end * labels]);
                     out.resize(end, 0.0); // padding
                 }
                 Wanted::Embeddings => out.extend(row(&results.embeddings, h)),
@@ -151,7 +152,7 @@ impl<D: Device> OnDevice<D> {
             let ModelInfo { pooling, normalize, .. } = self.info;
             embeddings = Some(device.pool(tokens()?, packing, pooling, normalize)?);
         }
-        let mut logits = None; // [n, labels], of a reader [t, 2]
+        let mut logits = None; // [n, labels], of a reader [t, labels]
         if wanted(|w| matches!(w, Wanted::Logits | Wanted::Spans { .. })) {
             logits = self.bert.logits(device, encoded)?;
         }

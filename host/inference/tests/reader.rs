@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{golden, inputs, rectangle};
-use safetensors::SafeTensors;
+use half::f16;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use trine_inference::{
     Adapter, DeviceChoice, Engine, EngineOptions, Graphs, InferenceError, Model, ModelError,
@@ -44,13 +46,12 @@ fn engine(model: Model) -> Engine {
     Engine::start(graphs, EngineOptions { device, precision, ..EngineOptions::default() }).unwrap()
 }
 
+fn encoded(case: &Case) -> Encoded {
+    Encoded { ids: case.ids.clone(), type_ids: case.type_ids.clone(), truncated: 0 }
+}
+
 /// The start and end logits of some cases, and the width of their rows.
 fn logits(engine: &Engine, cases: &[Case]) -> (usize, Vec<f32>, Vec<f32>) {
-    let encoded = |case: &Case| Encoded {
-        ids: case.ids.clone(),
-        type_ids: case.type_ids.clone(),
-        truncated: 0,
-    };
     let texts: Vec<Encoded> = cases.iter().map(encoded).collect();
     let outputs = engine.compute_blocking("reader", inputs(&texts)).unwrap();
     let [(start, starts), (end, ends)] = <[_; 2]>::try_from(outputs).unwrap();
@@ -81,6 +82,54 @@ fn logits_are_those_of_transformers_with_the_adapter_merged() {
     // A text's logits do not depend on its neighbours.
     let (_, alone, _) = logits(&engine(model()), &cases[3..4]);
     assert_eq!(alone, starts[3 * width..][..alone.len()]);
+}
+
+#[test]
+fn a_third_row_says_how_relevant_a_text_is() {
+    // Relevance is made what the first two rows say of the first token, one less the other.
+    let whole = std::fs::read(golden("tiny-reader/adapter.safetensors")).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&whole).unwrap();
+    let tensors = SafeTensors::deserialize(&whole).unwrap();
+    let third = |name: &str| {
+        let two: Vec<f16> = tensors
+            .tensor(name)
+            .unwrap()
+            .data()
+            .chunks_exact(2)
+            .map(|b| f16::from_le_bytes([b[0], b[1]]))
+            .collect();
+        let (start, end) = two.split_at(two.len() / 2);
+        let third = start.iter().zip(end).map(|(a, b)| f16::from_f32(a.to_f32() - b.to_f32()));
+        two.iter().copied().chain(third).flat_map(f16::to_le_bytes).collect::<Vec<u8>>()
+    };
+    let (weight, bias) = (third("qa_outputs.weight"), third("qa_outputs.bias"));
+    let mut all = tensors.tensors();
+    for (name, tensor) in &mut all {
+        let data = match name.as_str() {
+            "qa_outputs.weight" => &weight,
+            "qa_outputs.bias" => &bias,
+            _ => continue,
+        };
+        let shape = std::iter::once(3).chain(tensor.shape()[1..].iter().copied()).collect();
+        *tensor = TensorView::new(Dtype::F16, shape, data).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adapter.safetensors");
+    let bytes = safetensors::serialize(all, metadata.metadata().clone()).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+
+    let cases = cases();
+    let texts: Vec<Encoded> = cases.iter().map(encoded).collect();
+    let outputs = engine(opened(&path).unwrap()).compute_blocking("reader", inputs(&texts));
+    let [(_, starts), (_, ends), (name, relevance)] = <[_; 3]>::try_from(outputs.unwrap()).unwrap();
+    assert_eq!((name.as_str(), &relevance.dims), ("relevance", &vec![cases.len()]));
+    let (width, two, _) = logits(&engine(model()), &cases);
+    assert_eq!(starts.as_f32().unwrap(), two, "a reader that ranks reads no worse");
+    let difference =
+        |row: usize| starts.as_f32().unwrap()[row * width] - ends.as_f32().unwrap()[row * width];
+    for (row, found) in relevance.as_f32().unwrap().iter().enumerate() {
+        assert!((found - difference(row)).abs() < 0.02, "{found}, not {}", difference(row));
+    }
 }
 
 #[test]
