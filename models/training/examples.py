@@ -114,8 +114,8 @@ class Examples:
         return answered(question, *passage, chance)
 
     def encode(self, batch, chance):
-        """Ids, segments, the tokens that start and end the answer, [CLS] where there is none, and `[n, 2]`
-        which examples have the same passage and which the same question: the same number."""
+        """Ids, segments, the tokens that start and end the answer, [CLS] where there is none, and which
+        examples have the same passage: the same number."""
         asked = self.pieces([b[0] for b in batch])
         read = self.pieces([b[1] for b in batch])
         ids, types, starts, ends = [], [], [], []
@@ -137,7 +137,7 @@ class Examples:
             starts.append(first)
             ends.append(last)
         numbers = {}
-        same = [[numbers.setdefault(spaced(b[at]), len(numbers)) for at in (1, 0)] for b in batch]
+        same = [numbers.setdefault(spaced(b[1]), len(numbers)) for b in batch]
         return ids, types, torch.tensor(starts), torch.tensor(ends), torch.tensor(same)
 
 

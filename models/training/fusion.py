@@ -191,7 +191,7 @@ def ranked(first, second, vectors, weight, share, lenders):
 
 def answering(margins, relevance, reader, threshold, temperature, sharpness):
     """As components/reranker/src/reading.rs does it: the probability that any of the passages answers, given
-    to each by how relevant it is, and weighted: `[n]` of `[n]` each, or `[m, n]` where numbers are `[m, 1]`."""
+    to each by how relevant it is, weighted. `[n]` of `[n]` each, or `[m, n]` where the numbers are `[m, 1]`."""
     found_any = torch.sigmoid((margins.max() - threshold) / temperature)
     return reader * found_any * (relevance / sharpness).softmax(-1)
 

@@ -3,7 +3,9 @@
     python reader.py --base MODEL_DIR --data QA_DIR --pairs PAIRS_DIR --dump WHEEL_DIR --work WORK_DIR
 
 The base is all-MiniLM-L6-v2 with a low-rank adapter; a linear layer gives each token a start and an
-end logit, and the first token ([CLS]) stands for "no answer" (Devlin et al. 2019, section 4.3).
+end logit, and the first token ([CLS]) stands for "no answer" (Devlin et al. 2019, section 4.3). With
+`--rivals` a reader goes on to learn to rank: the layer's third logit of the first token says how much
+rather than other passages this one answers.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from texts import Pieces
 # The share of the steps after which written questions are drawn too: first to find, then to doubt.
 FIND = 0.3
 # What telling answerable questions of a batch from the others weighs beside marking the answers; those
-# of the same passage count once more, and so does a question beside the same with another passage.
+# of the same passage count once more.
 ORDER = 0.3
 # What reading as before weighs beside ranking.
 HOLD = 2.0
@@ -35,7 +37,7 @@ def logits(encoder, head, ids, types):
     return head(x).permute(2, 0, 1).masked_fill(padding, -1e4)
 
 
-def gradients(encoder, head, ids, types, starts, ends, groups, part):
+def gradients(encoder, head, ids, types, starts, ends, passages, part):
     """Adds a batch's gradients, `part` examples at a time to save memory; its figures."""
     sums = {"loss": 0.0, "order": 0.0, "exact": 0.0}
     for at in range(0, len(ids), part):
@@ -46,7 +48,7 @@ def gradients(encoder, head, ids, types, starts, ends, groups, part):
             for scores, at in ((start, starts), (end, ends))
         )
         marking = marking / 2 / len(ids)
-        order = disorder(odds(start) + odds(end), starts[some] > 0, groups[some])
+        order = disorder(odds(start) + odds(end), starts[some] > 0, passages[some])
         order = order * len(start) / len(ids)
         loss = marking + ORDER * order
         loss.backward()
@@ -62,12 +64,12 @@ def odds(scores):
     return scores[:, 1:].logsumexp(-1) - scores[:, 0]
 
 
-def disorder(odds, answerable, groups):
-    """How often, softly, a question with a passage that does not answer it has higher odds than one with a
-    passage that does: of all, of the same passage, and of the same question. `groups` is `[n, 2]`."""
+def disorder(odds, answerable, passages):
+    """How often, softly, an unanswerable question has higher odds than an answerable one, of all and of
+    the same passage."""
     pairs = nn.functional.softplus(odds[~answerable][:, None] - odds[answerable][None])
-    same = groups[~answerable][:, None] == groups[answerable][None]
-    parts = [some.mean() for some in (pairs, pairs[same[..., 0]], pairs[same[..., 1]]) if some.numel()]
+    same = passages[~answerable][:, None] == passages[answerable][None]
+    parts = [some.mean() for some in (pairs, pairs[same]) if some.numel()]
     return sum(parts, odds.sum() * 0)
 
 
@@ -114,9 +116,7 @@ def main():
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     options.add_argument("--pairs", type=Path, required=True, help="folders with run.trec")
     options.add_argument("--dump", type=Path, required=True, help="folder of gensim's wheel")
-    options.add_argument(
-        "--rivals", type=Path, help="folder of rivals.py, with run.trec: learns to rank, and reads as it began"
-    )
+    options.add_argument("--rivals", type=Path, help="folder of rivals.py, with run.trec: learns to rank")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
     options.add_argument("--begin", type=Path, help="a checkpoint whose weights to begin with")
     options.add_argument("--epochs", type=float, default=3.0)
