@@ -80,6 +80,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::Golden;
 
     #[test]
     fn scales_do_not_matter_and_weights_do() {
@@ -136,17 +137,12 @@ mod tests {
 
     #[test]
     fn the_rule_is_that_of_the_training() {
-        let golden = include_str!("../../../tests/golden/fusion.json");
-        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
-        let number = |value: &serde_json::Value| value.as_f64().unwrap() as f32;
-        let list = |name: &str| -> Vec<f32> {
-            golden[name].as_array().unwrap().iter().map(number).collect()
-        };
-        assert_eq!(golden["lenders"], NEIGHBOURS);
-        let (weight, spread) = (number(&golden["weight"]), number(&golden["spread"]));
-        let fused = fuse(&list("retrieval"), &list("reranked"), weight, Some(spread));
-        let ours = smooth(&fused, &list("vectors"), number(&golden["share"]));
-        let expected = list("ranked");
+        let golden = Golden::read();
+        assert_eq!(golden.number("lenders"), NEIGHBOURS as f32);
+        let (first, second) = (golden.list("retrieval"), golden.list("reranked"));
+        let fused = fuse(&first, &second, golden.number("weight"), Some(golden.number("spread")));
+        let ours = smooth(&fused, &golden.list("vectors"), golden.number("share"));
+        let expected = golden.list("ranked");
         assert_eq!(ours.len(), expected.len());
         let apart = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-4, "{ours:?} is not {expected:?}");

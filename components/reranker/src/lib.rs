@@ -5,6 +5,8 @@
 //! and a reader may have its say on the best passages.
 
 mod fusion;
+#[cfg(test)]
+mod golden;
 mod reading;
 
 use std::cell::RefCell;

@@ -86,6 +86,7 @@ fn probability(margin: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::Golden;
 
     #[test]
     fn what_answers_is_shared_by_relevance() {
@@ -98,16 +99,10 @@ mod tests {
 
     #[test]
     fn the_rule_is_that_of_the_training() {
-        let golden = include_str!("../../../tests/golden/fusion.json");
-        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
-        let number = |value: &serde_json::Value| value.as_f64().unwrap() as f32;
-        let list = |name: &str| -> Vec<f32> {
-            golden[name].as_array().unwrap().iter().map(number).collect()
-        };
-        let own: Vec<f32> = list("margins").into_iter().map(probability).collect();
-        let expected = list("answering");
-        let found =
-            shared(&own, &list("relevance")).into_iter().map(|p| p * number(&golden["reader"]));
+        let golden = Golden::read();
+        let own: Vec<f32> = golden.list("margins").into_iter().map(probability).collect();
+        let (expected, weight) = (golden.list("answering"), golden.number("reader"));
+        let found = shared(&own, &golden.list("relevance")).into_iter().map(|p| p * weight);
         assert_eq!(own.len(), expected.len());
         let apart = found.zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-5, "{apart} from {expected:?}");
