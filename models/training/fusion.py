@@ -58,7 +58,7 @@ SPREAD, MOST = 0.5, 2.0
 # Written questions of Wikipedia.
 ASKED = 400
 NOW = {"weight": 0.4, "share": 0.3, "lenders": 8}
-NOW |= {"reader": 2.0, "threshold": 0.0, "temperature": 2.0, "sharpness": 1.5}
+NOW |= {"reader": 2.0, "threshold": 0.0, "temperature": 2.0, "softness": 1.5}
 TRIED = {
     "weight": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "share": (0.0, 0.1, 0.2, 0.3, 0.4),
@@ -66,7 +66,7 @@ TRIED = {
     "reader": (0.0, 1.0, 2.0, 3.0, 4.0, 6.0),
     "threshold": (0.0, 1.0, 2.0),
     "temperature": (1.0, 2.0),
-    "sharpness": (1.0, 1.5, 2.0, 3.0),
+    "softness": (1.0, 1.5, 2.0, 3.0),
 }
 # The first three say which passages are read, the others `[n, 4]` what is made of what the reader says.
 RANKING = list(itertools.product(*list(TRIED.values())[:3]))
@@ -189,11 +189,11 @@ def ranked(first, second, vectors, weight, share, lenders):
     return (1 - share) * scores + share * lent
 
 
-def answering(margins, relevance, reader, threshold, temperature, sharpness):
+def answering(margins, relevance, reader, threshold, temperature, softness):
     """As components/reranker/src/reading.rs does it: the probability that any of the passages answers, given
     to each by how relevant it is, weighted. `[n]` of `[n]` each, or `[m, n]` where the numbers are `[m, 1]`."""
     found_any = torch.sigmoid((margins.max() - threshold) / temperature)
-    return reader * found_any * (relevance / sharpness).softmax(-1)
+    return reader * found_any * (relevance / softness).softmax(-1)
 
 
 def gains(features, weight, share, lenders, reading=READING):

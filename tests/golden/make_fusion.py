@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE / "../../models/training"))
 from fusion import NOW, SPREAD, answering, ranked  # noqa: E402
 
 NUMBERS = {name: NOW[name] for name in ("weight", "share", "lenders")}
-READING = {name: NOW[name] for name in ("reader", "threshold", "temperature", "sharpness")}
+READING = {name: NOW[name] for name in ("reader", "threshold", "temperature", "softness")}
 
 CANDIDATES, WIDTH = 12, 6
 

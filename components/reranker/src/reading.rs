@@ -16,7 +16,7 @@ const PASSAGES: usize = 10;
 /// of the passages are. models/training/fusion.py chooses them.
 const THRESHOLD: f32 = 0.0;
 const TEMPERATURE: f32 = 2.0;
-const SHARPNESS: f32 = 1.5;
+const SOFTNESS: f32 = 1.5;
 
 /// A reader and its tokenizer.
 pub struct Reading<'a> {
@@ -74,7 +74,7 @@ impl Reading<'_> {
 fn shared(own: &[f32], relevance: &[f32]) -> Vec<f32> {
     let any = own.iter().copied().fold(0.0, f32::max);
     let most = relevance.iter().copied().fold(f32::MIN, f32::max);
-    let shares: Vec<f32> = relevance.iter().map(|r| ((r - most) / SHARPNESS).exp()).collect();
+    let shares: Vec<f32> = relevance.iter().map(|r| ((r - most) / SOFTNESS).exp()).collect();
     let sum: f32 = shares.iter().sum();
     shares.iter().map(|share| any * share / sum).collect()
 }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_answers_is_shared_by_relevance() {
-        let found = shared(&[0.1, 0.8, 0.3], &[SHARPNESS * 3f32.ln(), 0.0, 0.0]);
+        let found = shared(&[0.1, 0.8, 0.3], &[SOFTNESS * 3f32.ln(), 0.0, 0.0]);
         let expected = [0.48, 0.16, 0.16];
         assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
         assert_eq!(shared(&[0.5, 0.5], &[f32::MAX, f32::MIN]), [0.5, 0.0]);
