@@ -6,6 +6,7 @@ written questions come in pairs: one that the passage does not answer, and one l
 (contrast sets, Gardner et al. 2020).
 """
 
+import json
 import re
 from collections import Counter
 from random import Random
@@ -40,7 +41,7 @@ class Question(NamedTuple):
 class Examples:
     """Questions with their passages; each call makes one example, now answerable, now not."""
 
-    def __init__(self, data, pairs, dump, rivals, pieces, table):
+    def __init__(self, data, pairs, dump, rivals, mined, pieces, table):
         self.pieces, self.changes = pieces, unanswerable.Changes(pieces, table)
         self.questions = [q for name in TRAINED_ON for q in marked(data, pairs, name)]
         self.questions += of_stretches(data)
@@ -51,6 +52,11 @@ class Examples:
         if rivals:
             near = [q for q in self.questions if q.near]
             self.rivals = {False: near, True: list(ranked_beside(rivals))}
+        if mined:
+            told = told_from(mined)
+            with_told = lambda q: q._replace(near=told.get((q.text, q.passage), []))
+            for key, some in self.rivals.items():
+                self.rivals[key] = [q for q in map(with_told, some) if q.near]
 
     def pair(self, chance):
         """An unanswerable question and an answerable one of the same passage, each as `draw` has it."""
@@ -66,7 +72,7 @@ class Examples:
 
     def lists(self, chance, count):
         """`count` questions of about the same length, each with the passage that answers and, after it,
-        `LIST - 1` that are near or rank high."""
+        `LIST - 1` that are near, rank high, or were mined."""
         drawn = []
         for _ in range(4 * count):
             q = chance.choice(self.rivals[chance.random() < WIKIPEDIA])
@@ -214,6 +220,14 @@ def ranked_beside(folder):
         near = [other for other in near if text[low:high].lower() not in other.lower()]
         if near:
             yield Question(row["text"], text, [(low, high)], near)
+
+
+def told_from(mined):
+    """By question and passage, the passages of `mine.py` to tell it from."""
+    with open(mined) as lines:
+        texts = json.loads(next(lines))
+        rows = map(json.loads, lines)
+        return {(q, texts[own]): [texts[i] for i in near] for q, own, near in rows}
 
 
 def of_stretches(data):

@@ -88,14 +88,14 @@ def ranking(encoder, head, ids, types, part):
     return sums
 
 
-def holding(encoder, head, begun, ids, types, part):
-    """Adds the gradients of reading as the reader did that this one began with (learning without
-    forgetting, Li & Hoiem 2016); how far it is from that."""
+def holding(encoder, head, held, ids, types, part):
+    """Adds the gradients of reading as the reader `held` does (learning without forgetting, Li & Hoiem
+    2016); how far it is from that."""
     sums = {"held": 0.0}
     for at in range(0, len(ids), part):
         some = slice(at, at + part)
         with torch.no_grad():
-            was = logits(*begun, ids[some], types[some]).log_softmax(-1)
+            was = logits(*held, ids[some], types[some])[:2].log_softmax(-1)
         now = logits(encoder, head, ids[some], types[some])[:2].log_softmax(-1)
         loss = nn.functional.kl_div(now, was, reduction="sum", log_target=True) / len(ids)
         (HOLD * loss).backward()
@@ -110,6 +110,15 @@ def new_head(rows):
     return head
 
 
+def kept(checkpoint, base, rank):
+    """The encoder and the head of a checkpoint."""
+    states = torch.load(checkpoint, weights_only=True)["modules"]
+    modules = Encoder(base, rank).eval(), new_head(len(states[1]["bias"]))
+    for module, state in zip(modules, states):
+        module.load_state_dict(state)
+    return modules
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
@@ -117,8 +126,10 @@ def main():
     options.add_argument("--pairs", type=Path, required=True, help="folders with run.trec")
     options.add_argument("--dump", type=Path, required=True, help="folder of gensim's wheel")
     options.add_argument("--rivals", type=Path, help="folder of rivals.py, with run.trec: learns to rank")
+    options.add_argument("--mined", type=Path, help="file of mine.py: passages to tell apart, harder ones")
     options.add_argument("--work", type=Path, required=True, help="checkpoints and the result")
     options.add_argument("--begin", type=Path, help="a checkpoint whose weights to begin with")
+    options.add_argument("--hold", type=Path, help="one whose reading to keep, if not that one's")
     options.add_argument("--epochs", type=float, default=3.0)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--part", type=int, default=16, help="examples in memory at once")
@@ -134,15 +145,15 @@ def main():
     o.work.mkdir(parents=True, exist_ok=True)
 
     encoder = Encoder(o.base, o.rank, dropout=o.dropout)
-    examples = Examples(o.data, o.pairs, o.dump, o.rivals, Pieces(o.base), encoder.word)
+    examples = Examples(o.data, o.pairs, o.dump, o.rivals, o.mined, Pieces(o.base), encoder.word)
     head = new_head(3 if o.rivals else 2)
     if o.begin:
-        begun = Encoder(o.base, o.rank).eval(), new_head(2)
-        for module, state in zip(begun, torch.load(o.begin, weights_only=True)["modules"]):
-            module.load_state_dict(state)
+        begun = kept(o.begin, o.base, o.rank)
+        rows = len(begun[1].bias)
         encoder.load_state_dict(begun[0].state_dict())
         with torch.no_grad():
-            head.weight[:2], head.bias[:2] = begun[1].weight, begun[1].bias
+            head.weight[:rows], head.bias[:rows] = begun[1].weight, begun[1].bias
+        held = kept(o.hold, o.base, o.rank) if o.hold else begun
     ranked = o.batch * 3 // 4 if o.rivals else 0
     read = o.batch - ranked
     # Lengths are sorted within a few batches, so that little is padded.
@@ -161,7 +172,7 @@ def main():
         if not o.rivals:
             run.learn(**gradients(encoder, head, ids, types, *marked, part=o.part))
             continue
-        figures = holding(encoder, head, begun, ids, types, o.part)
+        figures = holding(encoder, head, held, ids, types, o.part)
         ids, types, *_ = examples.encode(examples.lists(chance, ranked // LIST), chance)
         run.learn(**figures, **ranking(encoder, head, ids, types, o.part))
     card = {"kind": "reader", "base": "all-MiniLM-L6-v2", "rank": o.rank, "max_tokens": WINDOW}

@@ -55,6 +55,11 @@ learn_to_read "$work" --dropout 0
 # Twice more, with the written questions from the first step on.
 learn_to_read "$work/second" --dropout 0 --begin "$work/reader.pt" --epochs 3.5 --rate 5e-4
 learn_to_read "$work/third" --begin "$work/second/reader.pt" --epochs 4 --rate 5e-4
-# Last, which passage answers rather than those that rank beside it.
+# Then which passage answers rather than those that rank beside it, and last rather than those that the
+# reranker takes for an answer.
 learn_to_read "$work/fourth" --begin "$work/third/reader.pt" --epochs 1.7 --rate 5e-4 \
     --rivals "$work/pairs/wikipedia"
+[ -e "$work/mined.jsonl" ] || "$python" "$here/mine.py" --base "$base" --reranker "$work/reranker.safetensors" \
+    --data "$data/qa" --pairs "$work/pairs" --rivals "$work/pairs/wikipedia" --out "$work/mined.jsonl"
+learn_to_read "$work/fifth" --begin "$work/fourth/reader.pt" --hold "$work/third/reader.pt" --epochs 1.28 \
+    --rate 5e-4 --rivals "$work/pairs/wikipedia" --mined "$work/mined.jsonl"

@@ -11,12 +11,19 @@
 const NEIGHBOURS: usize = 8;
 /// By how much more or less than usual a list may count.
 const MOST: f32 = 2.0;
+/// Scores are standardised by those of so many candidates, the first stage's best: the more there were that
+/// have nothing to do with the query, the further the best would stand out.
+const COUNTED: usize = 50;
 
 /// The fused score of each candidate; `weight`, 0 to 1, is the reranker's. Where `spread` says what the
 /// deviation of its scores is to the first stage's in general, a list that tells these candidates apart
 /// better than usual counts more.
 pub fn fuse(retrieval: &[f32], reranked: &[f32], weight: f32, spread: Option<f32>) -> Vec<f32> {
-    let ((first, deviation), (second, other)) = (standardised(retrieval), standardised(reranked));
+    let mut counted: Vec<usize> = (0..retrieval.len()).collect();
+    counted.sort_by(|&a, &b| retrieval[b].total_cmp(&retrieval[a]));
+    counted.truncate(COUNTED);
+    let (first, deviation) = standardised(retrieval, &counted);
+    let (second, other) = standardised(reranked, &counted);
     let clearer = match spread {
         Some(usual) if deviation > 0.0 => other / deviation / usual,
         _ => 1.0,
@@ -26,12 +33,12 @@ pub fn fuse(retrieval: &[f32], reranked: &[f32], weight: f32, spread: Option<f32
     first.zip(second).map(|(a, b)| (1.0 - weight) * a + weight * b).collect()
 }
 
-/// The scores moved and scaled to mean 0 and deviation 1, and the deviation they had; zeros where all are
-/// equal: such a list says nothing.
-fn standardised(scores: &[f32]) -> (impl Iterator<Item = f32>, f32) {
-    let count = scores.len().max(1) as f32;
-    let mean = scores.iter().sum::<f32>() / count;
-    let variance = scores.iter().map(|s| (s - mean).powi(2)).sum::<f32>() / count;
+/// The scores moved and scaled so that those that are counted have mean 0 and deviation 1, and the
+/// deviation they had; zeros where these are equal: such a list says nothing.
+fn standardised(scores: &[f32], counted: &[usize]) -> (impl Iterator<Item = f32>, f32) {
+    let count = counted.len().max(1) as f32;
+    let mean = counted.iter().map(|&at| scores[at]).sum::<f32>() / count;
+    let variance = counted.iter().map(|&at| (scores[at] - mean).powi(2)).sum::<f32>() / count;
     let deviation = variance.sqrt();
     let scale = if deviation > f32::EPSILON * mean.abs() { deviation.recip() } else { 0.0 };
     (scores.iter().map(move |score| (score - mean) * scale), deviation)
@@ -98,6 +105,16 @@ mod tests {
         assert!(fused[1] > fused[2] && fused[2] > fused[0]);
         assert_eq!(fuse(&[0.3], &[7.0], 0.4, Some(1.0)), [0.0]);
         assert!(fuse(&[], &[], 0.4, Some(1.0)).is_empty());
+    }
+
+    #[test]
+    fn what_is_far_down_does_not_lift_the_best() {
+        let [mut first, mut second]: [Vec<f32>; 2] =
+            [7, 11].map(|step| (0..COUNTED).map(|at| (100 - at * step % 53) as f32).collect());
+        let fused = fuse(&first, &second, 0.4, Some(1.0));
+        first.extend([1.0, -3.0]);
+        second.extend([-50.0, 500.0]);
+        assert_eq!(fuse(&first, &second, 0.4, Some(1.0))[..COUNTED], fused);
     }
 
     #[test]

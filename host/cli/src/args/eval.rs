@@ -55,7 +55,8 @@ pub struct Eval {
     /// Writes the ranking, of one stage, as a TREC run file.
     #[arg(long, value_name = "FILE")]
     pub run: Option<PathBuf>,
-    /// Documents to rank for each query [default: 100; 50 for answers].
+    /// Documents to rank for each query [default: 100; 50 to rerank or answer from, as in
+    /// a request].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub top_k: Option<u32>,
     /// Compares each query with every document instead of walking the index.
@@ -81,6 +82,20 @@ pub struct Eval {
     /// How exactly the bundle keeps vectors [default: as `trine index` would].
     #[arg(long, value_enum)]
     pub vectors: Option<VectorsArg>,
+}
+
+/// How far down rankings of what is retrieved are measured.
+const RANKED: u32 = 100;
+/// Candidates that a request has reranked where it does not say how many.
+const RERANKED: u32 = 50;
+
+impl Eval {
+    /// Documents to rank for each query.
+    pub fn top_k(&self) -> u32 {
+        let reranks = |stage: &Stage| matches!(stage, Stage::Rerank | Stage::Answer);
+        let usual = if self.stages.iter().any(reranks) { RERANKED } else { RANKED };
+        self.top_k.unwrap_or(usual)
+    }
 }
 
 /// What is measured.

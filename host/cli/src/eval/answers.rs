@@ -15,8 +15,6 @@ use super::rankings::as_it_stands;
 use crate::args::{Eval, ModeArg};
 use crate::ask::post;
 
-/// Candidates where the command line does not say: as many as a request has by default.
-const TOP_K: u32 = 50;
 /// Wrong answers that are kept.
 const MISTAKES: usize = 20;
 
@@ -95,7 +93,7 @@ async fn ask(
 ) -> Result<Reply> {
     let mut body = as_it_stands(&question.question, args);
     let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    put("top_k", json!(args.top_k.unwrap_or(TOP_K)));
+    put("top_k", json!(args.top_k()));
     put("top_n", json!(args.top_n));
     put("mode", json!(args.mode.unwrap_or(ModeArg::Hybrid).name()));
     put("max_sentences", json!(1));

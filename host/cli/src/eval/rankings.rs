@@ -12,9 +12,6 @@ use trine_node::Node;
 use crate::args::{Eval, ModeArg, Stage};
 use crate::ask::post;
 
-/// Documents to rank where the command line does not say.
-const TOP_K: u32 = 100;
-
 /// One ranking to measure.
 #[derive(Clone, Copy)]
 struct Ranking {
@@ -79,7 +76,7 @@ pub async fn measure(
 /// The ranking that a stage's name and `--mode` say together; `None` of answers.
 fn named(stage: Stage, args: &Eval) -> Option<Ranking> {
     let mode = stage.mode().or(args.mode).unwrap_or(ModeArg::Hybrid);
-    let (name, top_k) = (stage.name(), args.top_k.unwrap_or(TOP_K));
+    let (name, top_k) = (stage.name(), args.top_k());
     let fuse = args.no_fuse.then_some(false);
     (stage != Stage::Answer).then_some(Ranking { name, stage, mode, fuse, top_k })
 }
