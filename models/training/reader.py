@@ -119,6 +119,13 @@ def kept(checkpoint, base, rank):
     return modules
 
 
+def write_reader(path, encoder, head, rank):
+    card = {"kind": "reader", "base": "all-MiniLM-L6-v2", "rank": rank, "max_tokens": WINDOW}
+    head = {"qa_outputs.weight": head.weight, "qa_outputs.bias": head.bias}
+    write_adapter(path, encoder, head, card)
+    print(f"wrote {path}")
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
@@ -136,12 +143,13 @@ def main():
     options.add_argument("--rank", type=int, default=64)
     options.add_argument("--dropout", type=float, default=0.1)
     options.add_argument("--rate", type=float, default=8e-4)
+    options.add_argument("--seed", type=int, default=1, help="what is drawn, and in which order")
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     o = options.parse_args()
     if o.rivals and not o.begin:
         options.error("--rivals goes on from a reader: give --begin as well")
     torch.set_num_threads(o.threads)
-    torch.manual_seed(1)
+    torch.manual_seed(o.seed)
     o.work.mkdir(parents=True, exist_ok=True)
 
     encoder = Encoder(o.base, o.rank, dropout=o.dropout)
@@ -159,7 +167,7 @@ def main():
     # Lengths are sorted within a few batches, so that little is padded.
     pool = 16 * read
     steps = int(len(examples.questions) * o.epochs) // o.batch
-    run = Run(o.work / "reader.pt", [encoder, head], steps, o.rate)
+    run = Run(o.work / "reader.pt", [encoder, head], steps, o.rate, seed=o.seed)
     print(f"{len(examples.questions)} questions, {steps} steps of {o.batch}", flush=True)
     waiting, drawn = [], -1
     while run.step < steps:
@@ -175,10 +183,7 @@ def main():
         figures = holding(encoder, head, held, ids, types, o.part)
         ids, types, *_ = examples.encode(examples.lists(chance, ranked // LIST), chance)
         run.learn(**figures, **ranking(encoder, head, ids, types, o.part))
-    card = {"kind": "reader", "base": "all-MiniLM-L6-v2", "rank": o.rank, "max_tokens": WINDOW}
-    head = {"qa_outputs.weight": head.weight, "qa_outputs.bias": head.bias}
-    write_adapter(o.work / "reader.safetensors", encoder, head, card)
-    print(f"wrote {o.work / 'reader.safetensors'}")
+    write_reader(o.work / "reader.safetensors", encoder, head, o.rank)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import torch
 class Run:
     """`steps` steps of AdamW with linear warm-up and decay; resumes from `path` if it is there."""
 
-    def __init__(self, path, modules, steps, rate, warm=0.06, decay=0.01):
-        self.path, self.modules, self.steps, self.rate = path, modules, steps, rate
+    def __init__(self, path, modules, steps, rate, warm=0.06, decay=0.01, seed=1):
+        self.path, self.modules, self.steps, self.rate, self.seed = path, modules, steps, rate, seed
         self.warm = max(1, int(steps * warm))
         weights = [p for m in modules for p in m.parameters() if p.requires_grad]
         matrices = [p for p in weights if p.ndim > 1]
@@ -33,7 +33,7 @@ class Run:
 
     def random(self):
         """The source of chance for the current step: the same after an interruption."""
-        return random.Random(self.step * 1_000_003 + 17)
+        return random.Random(self.step * 1_000_003 + 16 + self.seed)
 
     def learn(self, **figures):
         """Takes the step that the gradients say; `figures` are shown, `loss` first."""
