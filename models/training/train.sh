@@ -55,11 +55,17 @@ learn_to_read "$work" --dropout 0
 # Twice more, with the written questions from the first step on.
 learn_to_read "$work/second" --dropout 0 --begin "$work/reader.pt" --epochs 3.5 --rate 5e-4
 learn_to_read "$work/third" --begin "$work/second/reader.pt" --epochs 4 --rate 5e-4
-# Then which passage answers rather than those that rank beside it, and last rather than those that the
-# reranker takes for an answer.
+# Then which passage answers rather than those that rank beside it, and twice rather than those that the
+# reranker takes for an answer; of each of these two the mean with what it began with is kept.
 learn_to_read "$work/fourth" --begin "$work/third/reader.pt" --epochs 1.7 --rate 5e-4 \
     --rivals "$work/pairs/wikipedia"
 [ -e "$work/mined.jsonl" ] || "$python" "$here/mine.py" --base "$base" --reranker "$work/reranker.safetensors" \
     --data "$data/qa" --pairs "$work/pairs" --rivals "$work/pairs/wikipedia" --out "$work/mined.jsonl"
-learn_to_read "$work/fifth" --begin "$work/fourth/reader.pt" --hold "$work/third/reader.pt" --epochs 1.28 \
-    --rate 5e-4 --rivals "$work/pairs/wikipedia" --mined "$work/mined.jsonl"
+go_on() {
+    from=$1; to=$2; shift 2
+    learn_to_read "$work/$to" --begin "$work/$from/reader.pt" --hold "$work/third/reader.pt" --rate 5e-4 \
+        --rivals "$work/pairs/wikipedia" --mined "$work/mined.jsonl" "$@"
+    "$python" "$here/average.py" --base "$base" --out "$work/$to-mean" "$work/$from/reader.pt" "$work/$to/reader.pt"
+}
+go_on fourth fifth --epochs 1.28
+go_on fifth-mean sixth --epochs 1.36 --seed 2
