@@ -47,7 +47,7 @@ from wikipedia import paragraphs
 NEEDS = Path(__file__).with_name("needs.jsonl")
 # Of so many candidates so many are read. Here twice as many are, by numbers in the middle of those tried,
 # so that what others would have read has been read.
-CANDIDATES, READ = 50, 10
+CANDIDATES, READ = 50, 12
 MIDDLING = {"weight": 0.35, "share": 0.3, "lenders": 5}
 LONGEST = 40
 # A heading of the manual and what it is underlined with.
@@ -58,7 +58,7 @@ SPREAD, MOST = 0.5, 2.0
 # Written questions of Wikipedia.
 ASKED = 400
 NOW = {"weight": 0.4, "share": 0.3, "lenders": 8}
-NOW |= {"reader": 2.0, "threshold": 0.0, "temperature": 2.0, "softness": 1.5}
+NOW |= {"reader": 3.0, "threshold": 0.0, "temperature": 2.0, "softness": 1.0}
 TRIED = {
     "weight": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "share": (0.0, 0.1, 0.2, 0.3, 0.4),

@@ -61,11 +61,17 @@ learn_to_read "$work/fourth" --begin "$work/third/reader.pt" --epochs 1.7 --rate
     --rivals "$work/pairs/wikipedia"
 [ -e "$work/mined.jsonl" ] || "$python" "$here/mine.py" --base "$base" --reranker "$work/reranker.safetensors" \
     --data "$data/qa" --pairs "$work/pairs" --rivals "$work/pairs/wikipedia" --out "$work/mined.jsonl"
+mean() {
+    to=$1; shift
+    "$python" "$here/average.py" --base "$base" --out "$work/$to" "$@"
+}
 go_on() {
     from=$1; to=$2; shift 2
     learn_to_read "$work/$to" --begin "$work/$from/reader.pt" --hold "$work/third/reader.pt" --rate 5e-4 \
         --rivals "$work/pairs/wikipedia" --mined "$work/mined.jsonl" "$@"
-    "$python" "$here/average.py" --base "$base" --out "$work/$to-mean" "$work/$from/reader.pt" "$work/$to/reader.pt"
+    mean "$to-mean" "$work/$from/reader.pt" "$work/$to/reader.pt"
 }
 go_on fourth fifth --epochs 1.28
 go_on fifth-mean sixth --epochs 1.36 --seed 2
+# The third part knew best what is not answered.
+mean mean "$work/sixth-mean/reader.pt" "$work/third/reader.pt" --shares 0.7 0.3

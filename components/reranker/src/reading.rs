@@ -10,13 +10,15 @@ use trine_index::setup::ReadingSetup;
 use trine_text::tokens::{Encoder, Window, Windows};
 
 /// Passages that are read.
-const PASSAGES: usize = 10;
+const PASSAGES: usize = 12;
 /// The margin over no answer from which on a span rather answers than not, and by what the distance to it
 /// is divided before it becomes a probability (Platt 1999); by what relevance is divided before the shares
 /// of the passages are. models/training/fusion.py chooses them.
 const THRESHOLD: f32 = 0.0;
 const TEMPERATURE: f32 = 2.0;
-const SOFTNESS: f32 = 1.5;
+const SOFTNESS: f32 = 1.0;
+/// What the probability counts that a passage answers where a reader does not compare them: several gain then.
+const UNCOMPARED: f32 = 0.5;
 
 /// A reader and its tokenizer.
 pub struct Reading<'a> {
@@ -60,7 +62,7 @@ impl Reading<'_> {
             best.map(|best| best.map_or(0.0, |best| probability(best.margin))).collect();
         let answers = match &spans.relevance {
             Some(relevance) => shared(&own, relevance),
-            None => own,
+            None => own.iter().map(|own| UNCOMPARED * own).collect(),
         };
         for ((at, _), answers) in read.iter().zip(answers) {
             scores[*at] += self.setup.weight * answers;
