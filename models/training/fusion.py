@@ -143,9 +143,8 @@ class Models:
     @torch.no_grad()
     def compared(self, query, texts):
         """The reranker's scores `[n]` and the passages' vectors `[n, 384]`."""
-        framed = lambda rows, most: [[CLS, *ids[: most - 2], SEP] for ids, _ in rows]
-        asked, asked_lengths = padded(framed(self.pieces([query]), QUERY))
-        ids, lengths = padded(framed(self.pieces(texts), PASSAGE))
+        asked, asked_lengths = padded(self.pieces.framed([query], QUERY))
+        ids, lengths = padded(self.pieces.framed(texts, PASSAGE))
         x = self.reranker(ids, lengths)
         scores = maxsim(self.reranker(asked, asked_lengths), asked_lengths, x, lengths)[0]
         inside = (torch.arange(ids.shape[1])[None] < lengths[:, None]).float()[..., None]

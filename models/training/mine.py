@@ -21,7 +21,7 @@ from encoder import padded
 from examples import marked, of_stretches, ranked_beside
 from fusion import adapted
 from reranker import PASSAGE, QUERY, maxsim
-from texts import CLS, SEP, TRAINED_ON, Pieces
+from texts import TRAINED_ON, Pieces
 
 # So many passages by their mean vectors are compared token by token, and so many of them kept.
 COMPARED, KEPT = 40, 12
@@ -39,8 +39,7 @@ class Tokens:
         vectors = [None] * len(texts)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for some in (order[i : i + batch] for i in range(0, len(order), batch)):
-            ids = [[CLS, *ids[: most - 2], SEP] for ids, _ in self.pieces([texts[i] for i in some])]
-            ids, lengths = padded(ids)
+            ids, lengths = padded(self.pieces.framed([texts[i] for i in some], most))
             for i, row, length in zip(some, self.encoder(ids, lengths), lengths):
                 vectors[i] = row[:length].clone()
         means = torch.stack([F.normalize(v.float(), dim=-1).mean(0) for v in vectors])

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from encoder import Encoder, blended, padded, write_adapter
 from schedule import Run
-from texts import CLS, SEP, Pieces, corpus, found
+from texts import Pieces, corpus, found
 
 QUERY = 48
 PASSAGE = 200
@@ -78,9 +78,8 @@ class Scale(nn.Module):
 def loss_of(encoder, scale, pieces, pairs, chance, count):
     picked, keys = pairs.draw(chance, count)
     text = lambda key: "\n".join(part for part in pairs.passages[key] if part)
-    framed = lambda rows, most: [[CLS, *ids[: most - 2], SEP] for ids, _ in rows]
-    asked, asked_lengths = padded(framed(pieces([q[0] for q in picked]), QUERY))
-    read = framed(pieces([text(k) for k in keys]), PASSAGE)
+    asked, asked_lengths = padded(pieces.framed([q[0] for q in picked], QUERY))
+    read = pieces.framed([text(k) for k in keys], PASSAGE)
     q = encoder(asked, asked_lengths)
     # Two halves by length, so that little is padded.
     order = sorted(range(len(read)), key=lambda i: len(read[i]))

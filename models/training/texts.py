@@ -61,6 +61,10 @@ class Pieces:
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [(e.ids, e.offsets) for e in encoded]
 
+    def framed(self, texts, most):
+        """The ids of each text between special tokens, at most `most` in all."""
+        return [[CLS, *ids[: most - 2], SEP] for ids, _ in self(texts)]
+
 
 def beside(text, start, end):
     """The characters of the sentences that `start..end` touches, with the one before and the one after."""
