@@ -6,7 +6,6 @@ written questions come in pairs: one that the passage does not answer, and one l
 (contrast sets, Gardner et al. 2020).
 """
 
-import json
 import re
 from collections import Counter
 from random import Random
@@ -16,7 +15,7 @@ import torch
 
 import unanswerable
 import written
-from texts import CLS, SEP, TRAINED_ON, beside, corpus, found
+from texts import CLS, SEP, TRAINED_ON, beside, corpus, found, mined_from
 
 WINDOW, SHORTEST = 320, 128
 QUESTION = 48
@@ -224,10 +223,8 @@ def ranked_beside(folder):
 
 def told_from(mined):
     """By question and passage, the passages of `mine.py` to tell it from."""
-    with open(mined) as lines:
-        texts = json.loads(next(lines))
-        rows = map(json.loads, lines)
-        return {(q, texts[own]): [texts[i] for i in near] for q, own, near in rows}
+    texts, rows = mined_from(mined)
+    return {(q, texts[own]): [texts[i] for i in near] for _, q, own, near in rows}
 
 
 def of_stretches(data):

@@ -1,12 +1,12 @@
-"""Passages that look like an answer: of each question that the reader ranks by, those of its set that the
-reranker ranks high and that do not hold an answer.
+"""Passages that look like an answer: of each question whose answer is marked, those of its set that the
+reranker ranks high and that do not hold an answer. Both models go on to learn from them.
 
     python mine.py --base MODEL_DIR --reranker FILE --data QA_DIR --pairs PAIRS_DIR --rivals FOLDER --out FILE
 
 What is merely near is soon told from what answers; what the model before takes for an answer teaches more
 (hard negatives of a current model, ANCE, Xiong et al. 2021). FILE has the passages, a JSON list, in its
-first line, and in each other line a question, the number of its passage and the numbers of those to tell
-it from.
+first line, and in each other line the name of a set, a question, the number of its passage and the numbers
+of those to tell it from.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main():
     for name, questions in sets.items():
         found, texts = mined(list(questions), tokens)
         before = len(passages)
-        lines += [[q, before + own, [before + i for i in near]] for q, own, near in found]
+        lines += [[name, q, before + own, [before + i for i in near]] for q, own, near in found]
         passages += texts
         print(f"{name}: {len(found)} questions, {len(texts)} passages", flush=True)
     new = o.out.with_suffix(".new")

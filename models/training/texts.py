@@ -30,6 +30,13 @@ def corpus(folder):
     return {row["_id"]: (row.get("title", ""), row["text"]) for row in found(folder, "corpus")}
 
 
+def mined_from(path):
+    """What `mine.py` found: the passages, and rows (set, question, number of its passage, numbers of those to
+    tell it from)."""
+    with open(path) as lines:
+        return json.loads(next(lines)), [json.loads(line) for line in lines]
+
+
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 

@@ -31,6 +31,11 @@ if [ ! -e "$work/wikipedia/done" ]; then
         --only-binary :all: --python-version 3.11 --platform manylinux_2_28_x86_64 -r "$here/wikipedia.txt"
     touch "$work/wikipedia/done"
 fi
+# The sets whose answers nobody marked.
+set --
+for name in qg tldr sections cloze cloze_abstracts abstracts code; do
+    set -- "$@" "$work/pairs/$name"
+done
 if [ ! -e "$work/pairs/done" ]; then
     "$python" "$here/sources.py" --data "$data" --wheels "$work/wheels" --out "$work/pairs"
     for set in new_wiki reddit amazon_reviews; do
@@ -42,10 +47,15 @@ if [ ! -e "$work/pairs/done" ]; then
         "$trine" eval "$work/pairs/$set" --stage hybrid --reranker all-MiniLM-L6-v2 \
             --reader none --run "$work/pairs/$set/run.trec"
     done
-    (cd "$work/pairs" && "$python" "$here/negatives.py" qg tldr sections cloze cloze_abstracts abstracts code)
+    "$python" "$here/negatives.py" "$@"
     touch "$work/pairs/done"
 fi
 "$python" "$here/reranker.py" --base "$base" --work "$work" "$work"/pairs/*/
+[ -e "$work/mined.jsonl" ] || "$python" "$here/mine.py" --base "$base" --reranker "$work/reranker.safetensors" \
+    --data "$data/qa" --pairs "$work/pairs" --rivals "$work/pairs/wikipedia" --out "$work/mined.jsonl"
+# Once more, rather than what it took for an answer.
+"$python" "$here/reranker.py" --base "$base" --work "$work/reranker" --begin "$work/reranker.pt" \
+    --mined "$work/mined.jsonl" --seed 2 --rate 2e-4 --steps 600 "$@"
 learn_to_read() {
     to=$1; shift; mkdir -p "$to"
     "$python" "$here/reader.py" --base "$base" --work "$to" --data "$data/qa" --pairs "$work/pairs" \
@@ -59,8 +69,6 @@ learn_to_read "$work/third" --begin "$work/second/reader.pt" --epochs 4 --rate 5
 # reranker takes for an answer; of each of these two the mean with what it began with is kept.
 learn_to_read "$work/fourth" --begin "$work/third/reader.pt" --epochs 1.7 --rate 5e-4 \
     --rivals "$work/pairs/wikipedia"
-[ -e "$work/mined.jsonl" ] || "$python" "$here/mine.py" --base "$base" --reranker "$work/reranker.safetensors" \
-    --data "$data/qa" --pairs "$work/pairs" --rivals "$work/pairs/wikipedia" --out "$work/mined.jsonl"
 mean() {
     to=$1; shift
     "$python" "$here/average.py" --base "$base" --out "$work/$to" "$@"
