@@ -17,8 +17,8 @@ the same way without them, and `functions`, `manual`, `abstracts` and `wikipedia
 documents are to the one that is shipped.
 
 What is chosen: the reranker's weight, the share that similar passages lend and how many do, the reader's
-weight, from what margin on it says that a passage answers, how sharply, and how sharply it tells which
-(`host/node/src/build.rs`, `components/reranker`). Of the reranker's weights the first that is "as good" is
+weight, from what margin on it says that a passage answers, how sharply, and how sharply it and the reranker
+tell which (`host/node/src/build.rs`, `components/reranker`). Of the reranker's weights the first that is "as good" is
 taken; many numbers of the reader are, and the models' card says why these.
 """
 
@@ -58,17 +58,18 @@ SPREAD, MOST = 0.5, 2.0
 # Written questions of Wikipedia.
 ASKED = 400
 NOW = {"weight": 0.4, "share": 0.3, "lenders": 8}
-NOW |= {"reader": 3.0, "threshold": 0.0, "temperature": 2.0, "softness": 1.0}
+NOW |= {"reader": 8.0, "threshold": 0.0, "temperature": 1.0, "softness": 1.5, "sharpness": 25.0}
 TRIED = {
     "weight": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "share": (0.0, 0.1, 0.2, 0.3, 0.4),
     "lenders": (3, 5, 8),
-    "reader": (0.0, 1.0, 2.0, 3.0, 4.0, 6.0),
-    "threshold": (0.0, 1.0, 2.0),
+    "reader": (0.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
+    "threshold": (0.0, 1.0),
     "temperature": (1.0, 2.0),
-    "softness": (1.0, 1.5, 2.0, 3.0),
+    "softness": (1.0, 1.5, 2.0),
+    "sharpness": (0.0, 15.0, 20.0, 25.0, 30.0),
 }
-# The first three say which passages are read, the others `[n, 4]` what is made of what the reader says.
+# The first three say which passages are read, the others `[n, 5]` what is made of what the reader says.
 RANKING = list(itertools.product(*list(TRIED.values())[:3]))
 READING = torch.tensor(list(itertools.product(*list(TRIED.values())[3:])))
 DISCOUNTS = 1 / torch.arange(2, 12).log2()
@@ -188,11 +189,12 @@ def ranked(first, second, vectors, weight, share, lenders):
     return (1 - share) * scores + share * lent
 
 
-def answering(margins, relevance, reader, threshold, temperature, softness):
+def answering(margins, relevance, compared, reader, threshold, temperature, softness, sharpness):
     """As components/reranker/src/reading.rs does it: the probability that any of the passages answers, given
-    to each by how relevant it is, weighted. `[n]` of `[n]` each, or `[m, n]` where the numbers are `[m, 1]`."""
+    to each by how relevant it is and how the reranker compares it, weighted. `[n]` of `[n]` each, or `[m, n]`
+    where the numbers are `[m, 1]`."""
     found_any = torch.sigmoid((margins.max() - threshold) / temperature)
-    return reader * found_any * (relevance / softness).softmax(-1)
+    return reader * found_any * (relevance / softness + sharpness * compared).softmax(-1)
 
 
 def gains(features, weight, share, lenders, reading=READING):
@@ -201,7 +203,8 @@ def gains(features, weight, share, lenders, reading=READING):
     scores = ranked(first, second, vectors, weight, share, lenders)
     best = scores.argsort(descending=True)[:READ]
     scores = scores.repeat(len(reading), 1)
-    scores[:, best] += answering(margins[best], relevance[best], *reading.T[:, :, None])
+    said = margins[best], relevance[best], second[best]
+    scores[:, best] += answering(*said, *reading.T[:, :, None])
     found_at = relevant[scores.argsort(1, descending=True)[:, :10]].float()
     return found_at @ DISCOUNTS[: found_at.shape[1]] / DISCOUNTS[:count].sum()
 
@@ -252,7 +255,7 @@ def choose(o):
         print(name, *(f"{m:.4f}" for m in means), f"mean {sum(means) / len(means):.4f}", flush=True)
 
     of_sets = lambda *numbers: [torch.stack([gains(f, *numbers) for f in of]) for of in sets.values()]
-    shown("first stage", of_sets(0.0, 0.0, 1, torch.tensor([[0.0, 0.0, 1.0, 1.0]])))
+    shown("first stage", of_sets(0.0, 0.0, 1, torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0]])))
     now = [*NOW.values()]
     shown("as it is", of_sets(*now[:3], torch.tensor([now[3:]])))
     tried = {ranking: of_sets(*ranking) for ranking in RANKING}

@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE / "../../models/training"))
 from fusion import NOW, SPREAD, answering, ranked  # noqa: E402
 
 NUMBERS = {name: NOW[name] for name in ("weight", "share", "lenders")}
-READING = {name: NOW[name] for name in ("reader", "threshold", "temperature", "softness")}
+READING = {name: NOW[name] for name in NOW if name not in NUMBERS}
 
 CANDIDATES, WIDTH = 12, 6
 
@@ -29,7 +29,8 @@ def main():
     values = {"retrieval": first, "reranked": second, "vectors": vectors.flatten()}
     values["ranked"] = ranked(first, second, vectors, **NUMBERS)
     values |= {"margins": drawn(CANDIDATES) * 3, "relevance": drawn(CANDIDATES) * 3}
-    values["answering"] = answering(values["margins"], values["relevance"], **READING)
+    said = values["margins"], values["relevance"], second
+    values["answering"] = answering(*said, **READING)
     rounded = {name: [round(x, 6) for x in value.tolist()] for name, value in values.items()}
     (HERE / "fusion.json").write_text(json.dumps(NUMBERS | READING | {"spread": SPREAD} | rounded) + "\n")
 

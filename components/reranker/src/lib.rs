@@ -215,7 +215,7 @@ impl Model {
         let mut fused = fusion::smooth(&fused, &scores.vectors, *smoothing);
         if let Some(setup) = reading {
             let encoder = self.reader.as_ref().unwrap_or(&self.encoder);
-            Reading { setup, encoder }.add(query, texts, &mut fused)?;
+            Reading { setup, encoder }.add(query, texts, &scores.scores, &mut fused)?;
         }
         Ok(fused)
     }

@@ -12,13 +12,15 @@ use trine_text::tokens::{Encoder, Window, Windows};
 /// Passages that are read.
 const PASSAGES: usize = 12;
 /// The margin over no answer from which on a span rather answers than not, and by what the distance to it
-/// is divided before it becomes a probability (Platt 1999); by what relevance is divided before the shares
-/// of the passages are. models/training/fusion.py chooses them.
+/// is divided before it becomes a probability (Platt 1999). models/training/fusion.py chooses these numbers.
 const THRESHOLD: f32 = 0.0;
-const TEMPERATURE: f32 = 2.0;
-const SOFTNESS: f32 = 1.0;
+const TEMPERATURE: f32 = 1.0;
+/// What a reader's relevance is divided by and late interaction's scores multiplied by, before both together
+/// say which passage answers.
+const SOFTNESS: f32 = 1.5;
+const SHARPNESS: f32 = 25.0;
 /// What the probability counts that a passage answers where a reader does not compare them: several gain then.
-const UNCOMPARED: f32 = 0.5;
+const UNCOMPARED: f32 = 0.2;
 
 /// A reader and its tokenizer.
 pub struct Reading<'a> {
@@ -39,8 +41,15 @@ pub fn check(setup: &ReadingSetup) -> Result<(), String> {
 }
 
 impl Reading<'_> {
-    /// Adds to the scores of the best texts the probability that they answer, weighted.
-    pub fn add(&self, question: &str, texts: &[String], scores: &mut [f32]) -> Result<(), Error> {
+    /// Adds to the scores of the best texts the probability that they answer, weighted. `compared` are
+    /// late interaction's own scores, which say with the reader which does.
+    pub fn add(
+        &self,
+        question: &str,
+        texts: &[String],
+        compared: &[f32],
+        scores: &mut [f32],
+    ) -> Result<(), Error> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
         order.truncate(PASSAGES);
@@ -61,7 +70,10 @@ impl Reading<'_> {
         let own: Vec<f32> =
             best.map(|best| best.map_or(0.0, |best| probability(best.margin))).collect();
         let answers = match &spans.relevance {
-            Some(relevance) => shared(&own, relevance),
+            Some(relevance) => {
+                let compared: Vec<f32> = read.iter().map(|&(at, _)| compared[at]).collect();
+                shared(&own, relevance, &compared)
+            }
             None => own.iter().map(|own| UNCOMPARED * own).collect(),
         };
         for ((at, _), answers) in read.iter().zip(answers) {
@@ -71,12 +83,15 @@ impl Reading<'_> {
     }
 }
 
-/// The probability that any of the passages answers, given to each by how relevant it is: a reader that
-/// ranks tells by their comparison which one does.
-fn shared(own: &[f32], relevance: &[f32]) -> Vec<f32> {
+/// The probability that any of the passages answers, given to each by how likely it is the one: the reader
+/// and late interaction were both trained to tell that from their comparison, and what both say is multiplied
+/// (a product of experts, Hinton 2002).
+fn shared(own: &[f32], relevance: &[f32], compared: &[f32]) -> Vec<f32> {
     let any = own.iter().copied().fold(0.0, f32::max);
-    let most = relevance.iter().copied().fold(f32::MIN, f32::max);
-    let shares: Vec<f32> = relevance.iter().map(|r| ((r - most) / SOFTNESS).exp()).collect();
+    let both = |(read, seen): (&f32, &f32)| read / SOFTNESS + SHARPNESS * seen;
+    let logits: Vec<f32> = relevance.iter().zip(compared).map(both).collect();
+    let most = logits.iter().copied().fold(f32::MIN, f32::max);
+    let shares: Vec<f32> = logits.iter().map(|logit| (logit - most).exp()).collect();
     let sum: f32 = shares.iter().sum();
     shares.iter().map(|share| any * share / sum).collect()
 }
@@ -91,12 +106,19 @@ mod tests {
     use crate::golden::Golden;
 
     #[test]
-    fn what_answers_is_shared_by_relevance() {
-        let found = shared(&[0.1, 0.8, 0.3], &[SOFTNESS * 3f32.ln(), 0.0, 0.0]);
-        let expected = [0.48, 0.16, 0.16];
-        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
-        assert_eq!(shared(&[0.5, 0.5], &[f32::MAX, f32::MIN]), [0.5, 0.0]);
-        assert!(shared(&[], &[]).is_empty());
+    fn what_answers_is_shared_by_what_both_models_say() {
+        let near = |found: Vec<f32>, expected: [f32; 3]| {
+            let apart = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(found.len() == 3 && apart < 1e-6, "{found:?}");
+        };
+        let (own, three) = ([0.1, 0.8, 0.3], 3f32.ln());
+        near(shared(&own, &[SOFTNESS * three, 0.0, 0.0], &[0.5; 3]), [0.48, 0.16, 0.16]);
+        near(shared(&own, &[2.0; 3], &[0.0, three / SHARPNESS, 0.0]), [0.16, 0.48, 0.16]);
+        // They contradict each other.
+        let found = shared(&own, &[SOFTNESS * three, 0.0, 0.0], &[0.0, three / SHARPNESS, 0.0]);
+        near(found, [2.4 / 7.0, 2.4 / 7.0, 0.8 / 7.0]);
+        assert_eq!(shared(&[0.5, 0.5], &[f32::MAX, f32::MIN], &[1.0, 1.0]), [0.5, 0.0]);
+        assert!(shared(&[], &[], &[]).is_empty());
     }
 
     #[test]
@@ -104,7 +126,8 @@ mod tests {
         let golden = Golden::read();
         let own: Vec<f32> = golden.list("margins").into_iter().map(probability).collect();
         let (expected, weight) = (golden.list("answering"), golden.number("reader"));
-        let found = shared(&own, &golden.list("relevance")).into_iter().map(|p| p * weight);
+        let (relevance, compared) = (golden.list("relevance"), golden.list("reranked"));
+        let found = shared(&own, &relevance, &compared).into_iter().map(|p| p * weight);
         assert_eq!(own.len(), expected.len());
         let apart = found.zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-5, "{apart} from {expected:?}");

@@ -39,7 +39,7 @@ const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.29, passage: 0.
 /// a passage gains that answers; chosen by models/training/fusion.py.
 const FUSION: f32 = 0.4;
 const SMOOTHING: f32 = 0.3;
-const ANSWERS: f32 = 3.0;
+const ANSWERS: f32 = 8.0;
 /// How many times the first stage's deviation late interaction's scores deviate, on the same collections.
 const SPREAD: f32 = 0.5;
 /// Tokens that a reader reads in one piece at most, for twelve such windows are one call.
