@@ -40,15 +40,17 @@ import written
 from encoder import Encoder, adapter_tensors, padded
 from examples import WINDOW
 from reader import logits
-from reranker import PASSAGE, QUERY, maxsim
+from reranker import maxsim
 from texts import CLS, SEP, Pieces, corpus, evaluated, found, rows
 from wikipedia import paragraphs
 
 NEEDS = Path(__file__).with_name("needs.jsonl")
-# Of so many candidates so many are read. Here twice as many are, by numbers in the middle of those tried,
-# so that what others would have read has been read.
-CANDIDATES, READ = 50, 12
-MIDDLING = {"weight": 0.35, "share": 0.3, "lenders": 5}
+# Of so many candidates so many are read. Here more are, by numbers in the middle of those tried, so that
+# what others would have read has been read.
+CANDIDATES, READ, MORE = 50, 16, 8
+# Tokens of a query or a passage that the reranker compares, as its card says.
+COMPARED = 256
+MIDDLING = {"weight": 0.4, "share": 0.3, "lenders": 5}
 LONGEST = 40
 # A heading of the manual and what it is underlined with.
 HEADING = re.compile(r"^(?!\.\.)(\S.*)\n([=\-~^\"'])\2{2,}\n", re.M)
@@ -58,7 +60,7 @@ SPREAD, MOST = 0.5, 2.0
 # Written questions of Wikipedia.
 ASKED = 400
 NOW = {"weight": 0.4, "share": 0.3, "lenders": 8}
-NOW |= {"reader": 8.0, "threshold": 0.0, "temperature": 1.0, "softness": 1.5, "sharpness": 25.0}
+NOW |= {"reader": 4.0, "threshold": 0.0, "temperature": 2.0, "sharpness": 25.0}
 TRIED = {
     "weight": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "share": (0.0, 0.1, 0.2, 0.3, 0.4),
@@ -66,10 +68,9 @@ TRIED = {
     "reader": (0.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
     "threshold": (0.0, 1.0),
     "temperature": (1.0, 2.0),
-    "softness": (1.0, 1.5, 2.0),
-    "sharpness": (0.0, 15.0, 20.0, 25.0, 30.0),
+    "sharpness": (0.0, 10.0, 15.0, 20.0, 25.0, 30.0),
 }
-# The first three say which passages are read, the others `[n, 5]` what is made of what the reader says.
+# The first three say which passages are read, the others `[n, 4]` what is made of what the reader says.
 RANKING = list(itertools.product(*list(TRIED.values())[:3]))
 READING = torch.tensor(list(itertools.product(*list(TRIED.values())[3:])))
 DISCOUNTS = 1 / torch.arange(2, 12).log2()
@@ -144,8 +145,8 @@ class Models:
     @torch.no_grad()
     def compared(self, query, texts):
         """The reranker's scores `[n]` and the passages' vectors `[n, 384]`."""
-        asked, asked_lengths = padded(self.pieces.framed([query], QUERY))
-        ids, lengths = padded(self.pieces.framed(texts, PASSAGE))
+        asked, asked_lengths = padded(self.pieces.framed([query], COMPARED))
+        ids, lengths = padded(self.pieces.framed(texts, COMPARED))
         x = self.reranker(ids, lengths)
         scores = maxsim(self.reranker(asked, asked_lengths), asked_lengths, x, lengths)[0]
         inside = (torch.arange(ids.shape[1])[None] < lengths[:, None]).float()[..., None]
@@ -189,12 +190,12 @@ def ranked(first, second, vectors, weight, share, lenders):
     return (1 - share) * scores + share * lent
 
 
-def answering(margins, relevance, compared, reader, threshold, temperature, softness, sharpness):
+def answering(margins, relevance, compared, reader, threshold, temperature, sharpness):
     """As components/reranker/src/reading.rs does it: the probability that any of the passages answers, given
     to each by how relevant it is and how the reranker compares it, weighted. `[n]` of `[n]` each, or `[m, n]`
     where the numbers are `[m, 1]`."""
     found_any = torch.sigmoid((margins.max() - threshold) / temperature)
-    return reader * found_any * (relevance / softness + sharpness * compared).softmax(-1)
+    return reader * found_any * (relevance + sharpness * compared).softmax(-1)
 
 
 def gains(features, weight, share, lenders, reading=READING):
@@ -225,7 +226,7 @@ def features_of(folder, models):
         keys, first = zip(*candidates[query][:CANDIDATES])
         texts = ["\n".join(part for part in passages[k] if part) for k in keys]
         first, (second, vectors) = torch.tensor(first), models.compared(queries[query], texts)
-        best = ranked(first, second, vectors, **MIDDLING).argsort(descending=True)[: 2 * READ]
+        best = ranked(first, second, vectors, **MIDDLING).argsort(descending=True)[: READ + MORE]
         said = models.answered(queries[query], [texts[i] for i in best])
         # What is not read answers nothing.
         read = torch.full((2, len(keys)), -1e4)
@@ -255,9 +256,10 @@ def choose(o):
         print(name, *(f"{m:.4f}" for m in means), f"mean {sum(means) / len(means):.4f}", flush=True)
 
     of_sets = lambda *numbers: [torch.stack([gains(f, *numbers) for f in of]) for of in sets.values()]
-    shown("first stage", of_sets(0.0, 0.0, 1, torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0]])))
+    shown("first stage", of_sets(0.0, 0.0, 1, torch.tensor([[0.0, 0.0, 1.0, 0.0]])))
     now = [*NOW.values()]
-    shown("as it is", of_sets(*now[:3], torch.tensor([now[3:]])))
+    as_it_is = of_sets(*now[:3], torch.tensor([now[3:]]))
+    shown("as it is", as_it_is)
     tried = {ranking: of_sets(*ranking) for ranking in RANKING}
     means = {ranking: sum(g.mean(0) for g in figures) for ranking, figures in tried.items()}
 
@@ -270,12 +272,17 @@ def choose(o):
         return figures
 
     best = top(RANKING)
+
+    def beside_best(name, figures):
+        lost, error = short(best, figures)
+        note = "as good" if lost <= error else "worse"
+        print(f"{name}: {lost:.4f} less, standard error {error:.4f}: {note}")
+
+    beside_best("as it is", as_it_is)
     # The first of these has the least weight that loses nothing that one standard error would not
     # explain (Breiman et al. 1984, section 3.4.3).
     for weight in TRIED["weight"]:
-        lost, error = short(best, top([r for r in RANKING if r[0] == weight]))
-        note = "as good" if lost <= error else "worse"
-        print(f"weight {weight}: {lost:.4f} less, standard error {error:.4f}: {note}")
+        beside_best(f"weight {weight}", top([r for r in RANKING if r[0] == weight]))
 
 
 def main():

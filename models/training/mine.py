@@ -1,7 +1,7 @@
 """Passages that look like an answer: of each question whose answer is marked, those of its set that the
 reranker ranks high and that do not hold an answer. Both models go on to learn from them.
 
-    python mine.py --base MODEL_DIR --reranker FILE --data QA_DIR --pairs PAIRS_DIR --rivals FOLDER --out FILE
+    python mine.py --base MODEL_DIR --reranker FILE --data QA_DIR --pairs PAIRS_DIR [--rivals FOLDER] --out FILE
 
 What is merely near is soon told from what answers; what the model before takes for an answer teaches more
 (hard negatives of a current model, ANCE, Xiong et al. 2021). FILE has the passages, a JSON list, in its
@@ -73,13 +73,15 @@ def main():
     options.add_argument("--reranker", type=Path, required=True, help="its adapter.safetensors")
     options.add_argument("--data", type=Path, required=True, help="folder of the question sets")
     options.add_argument("--pairs", type=Path, required=True, help="folders with run.trec")
-    options.add_argument("--rivals", type=Path, required=True, help="folder of rivals.py, with run.trec")
+    options.add_argument("--rivals", type=Path, help="folder of rivals.py, with run.trec")
     options.add_argument("--out", type=Path, required=True)
     o = options.parse_args()
     encoder, _ = adapted(o.base, o.reranker)
     tokens = Tokens(encoder.eval(), Pieces(o.base))
     sets = {name: marked(o.data, o.pairs, name) for name in TRAINED_ON}
-    sets |= {"stretches": of_stretches(o.data), "wikipedia": ranked_beside(o.rivals)}
+    sets["stretches"] = of_stretches(o.data)
+    if o.rivals:
+        sets["wikipedia"] = ranked_beside(o.rivals)
     passages, lines = [], []
     for name, questions in sets.items():
         found, texts = mined(list(questions), tokens)

@@ -10,17 +10,16 @@ use trine_index::setup::ReadingSetup;
 use trine_text::tokens::{Encoder, Window, Windows};
 
 /// Passages that are read.
-const PASSAGES: usize = 12;
+const PASSAGES: usize = 16;
 /// The margin over no answer from which on a span rather answers than not, and by what the distance to it
 /// is divided before it becomes a probability (Platt 1999). models/training/fusion.py chooses these numbers.
 const THRESHOLD: f32 = 0.0;
-const TEMPERATURE: f32 = 1.0;
-/// What a reader's relevance is divided by and late interaction's scores multiplied by, before both together
-/// say which passage answers.
-const SOFTNESS: f32 = 1.5;
+const TEMPERATURE: f32 = 2.0;
+/// What late interaction's scores are multiplied by, before they and a reader's relevance together say which
+/// passage answers.
 const SHARPNESS: f32 = 25.0;
 /// What the probability counts that a passage answers where a reader does not compare them: several gain then.
-const UNCOMPARED: f32 = 0.2;
+const UNCOMPARED: f32 = 0.4;
 
 /// A reader and its tokenizer.
 pub struct Reading<'a> {
@@ -88,7 +87,7 @@ impl Reading<'_> {
 /// (a product of experts, Hinton 2002).
 fn shared(own: &[f32], relevance: &[f32], compared: &[f32]) -> Vec<f32> {
     let any = own.iter().copied().fold(0.0, f32::max);
-    let both = |(read, seen): (&f32, &f32)| read / SOFTNESS + SHARPNESS * seen;
+    let both = |(read, seen): (&f32, &f32)| read + SHARPNESS * seen;
     let logits: Vec<f32> = relevance.iter().zip(compared).map(both).collect();
     let most = logits.iter().copied().fold(f32::MIN, f32::max);
     let shares: Vec<f32> = logits.iter().map(|logit| (logit - most).exp()).collect();
@@ -112,10 +111,10 @@ mod tests {
             assert!(found.len() == 3 && apart < 1e-6, "{found:?}");
         };
         let (own, three) = ([0.1, 0.8, 0.3], 3f32.ln());
-        near(shared(&own, &[SOFTNESS * three, 0.0, 0.0], &[0.5; 3]), [0.48, 0.16, 0.16]);
+        near(shared(&own, &[three, 0.0, 0.0], &[0.5; 3]), [0.48, 0.16, 0.16]);
         near(shared(&own, &[2.0; 3], &[0.0, three / SHARPNESS, 0.0]), [0.16, 0.48, 0.16]);
         // They contradict each other.
-        let found = shared(&own, &[SOFTNESS * three, 0.0, 0.0], &[0.0, three / SHARPNESS, 0.0]);
+        let found = shared(&own, &[three, 0.0, 0.0], &[0.0, three / SHARPNESS, 0.0]);
         near(found, [2.4 / 7.0, 2.4 / 7.0, 0.8 / 7.0]);
         assert_eq!(shared(&[0.5, 0.5], &[f32::MAX, f32::MIN], &[1.0, 1.0]), [0.5, 0.0]);
         assert!(shared(&[], &[], &[]).is_empty());

@@ -39,10 +39,10 @@ const SPAN_ALONE: Calibration = Calibration { bias: 0.5, span: 0.29, passage: 0.
 /// a passage gains that answers; chosen by models/training/fusion.py.
 const FUSION: f32 = 0.4;
 const SMOOTHING: f32 = 0.3;
-const ANSWERS: f32 = 8.0;
+const ANSWERS: f32 = 4.0;
 /// How many times the first stage's deviation late interaction's scores deviate, on the same collections.
 const SPREAD: f32 = 0.5;
-/// Tokens that a reader reads in one piece at most, for twelve such windows are one call.
+/// Tokens that a reader reads in one piece at most, for sixteen such windows are one call.
 const READ_AT_ONCE: usize = 512;
 
 /// What to index.
