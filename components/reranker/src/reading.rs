@@ -68,17 +68,21 @@ impl Reading<'_> {
         let best = spans.best(&windows, |number| vec![0; windows[number].places.len()]);
         let own: Vec<f32> =
             best.map(|best| best.map_or(0.0, |best| probability(best.margin))).collect();
-        let answers = match &spans.relevance {
-            Some(relevance) => {
-                let compared: Vec<f32> = read.iter().map(|&(at, _)| compared[at]).collect();
-                shared(&own, relevance, &compared)
-            }
-            None => own.iter().map(|own| UNCOMPARED * own).collect(),
-        };
+        let compared: Vec<f32> = read.iter().map(|&(at, _)| compared[at]).collect();
+        let answers = answering(&own, spans.relevance.as_deref(), &compared);
         for ((at, _), answers) in read.iter().zip(answers) {
             scores[*at] += self.setup.weight * answers;
         }
         Ok(())
+    }
+}
+
+/// What each passage read gains, before the weight. `own` are the probabilities that each answers, judged
+/// alone; `relevance` are the reader's logits that compare them, where it has such a head.
+fn answering(own: &[f32], relevance: Option<&[f32]>, compared: &[f32]) -> Vec<f32> {
+    match relevance {
+        Some(relevance) => shared(own, relevance, compared),
+        None => own.iter().map(|own| UNCOMPARED * own).collect(),
     }
 }
 
@@ -118,6 +122,16 @@ mod tests {
         near(found, [2.4 / 7.0, 2.4 / 7.0, 0.8 / 7.0]);
         assert_eq!(shared(&[0.5, 0.5], &[f32::MAX, f32::MIN], &[1.0, 1.0]), [0.5, 0.0]);
         assert!(shared(&[], &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_reader_that_does_not_compare_lets_several_gain() {
+        let own = [0.1, 0.8, 0.75];
+        let found = answering(&own, None, &[9.0, 0.0, 0.0]);
+        assert_eq!(found, [0.1, 0.8, 0.75].map(|own| UNCOMPARED * own));
+        // One that does gives the whole of it to the one they agree on.
+        let found = answering(&own, Some(&[0.0, 50.0, 0.0]), &[0.0; 3]);
+        assert!(found[1] > 0.79 && found[2] < 1e-6, "{found:?}");
     }
 
     #[test]
